@@ -1,0 +1,66 @@
+"""Every check that can be made before a server is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from thyroid_server.command import endpoints_of
+from thyroid_server.errors import PreflightError
+from thyroid_server.interpreter import (
+    check_libraries,
+    check_stub,
+    find_libpython,
+    stub_environment,
+)
+from thyroid_server.ports import PortReservation, resolve
+from thyroid_server.repository import check_repository
+from thyroid_server.settings import ServerSettings
+from thyroid_server.tls import check_tls
+from thyroid_server.wheel import TritonWheel, find_wheel
+from thyroid_server.workspace import backend_names
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What the checks found, for the start that follows.
+
+    Attributes:
+        wheel: The installed wheel.
+        environment: The environment variables for the server and its stubs.
+        ports: The ports taken; whoever gets this releases them.
+    """
+
+    wheel: TritonWheel
+    environment: dict[str, str]
+    ports: PortReservation
+
+
+def prepare(settings: ServerSettings) -> Preparation:
+    """Check everything that can be checked, the cheap and likely faults first.
+
+    Raises:
+        PreflightError: The first check that failed, by its own type.
+    """
+    check_repository(settings.model_repository, settings.profile, backend_names())
+    if settings.tls is not None:
+        check_tls(settings.tls)
+    if settings.log_file is not None:
+        _check_log_file(settings.log_file)
+    wheel = find_wheel()
+    environment = stub_environment(wheel, find_libpython())
+    check_stub(wheel.stub, environment)
+    check_libraries(environment)
+    ports = PortReservation(endpoints_of(settings, resolve(settings.host)))
+    return Preparation(wheel, environment, ports)
+
+
+def _check_log_file(file: Path) -> None:
+    try:
+        file.open("ab").close()
+    except OSError as error:
+        raise PreflightError(
+            f"the log file {file} cannot be written: {error.strerror}",
+            wanted="a file in a folder that exists and may be written to",
+            mend="create the folder, or name another file",
+        ) from error
