@@ -77,9 +77,7 @@ def _measure(
     return np.array([figures[name] for name in contract.MORPHOLOGY_FIELDS], np.float32)
 
 
-def nodule_on_frame(
-    nodule: npt.NDArray[np.bool_], geometry: Geometry
-) -> npt.NDArray[np.bool_]:
+def nodule_on_frame(nodule: npt.NDArray[np.bool_], geometry: Geometry) -> npt.NDArray[np.bool_]:
     """Bring a mask of the image onto the frame's grid.
 
     Args:
@@ -91,4 +89,4 @@ def nodule_on_frame(
     """
     rows = slice(geometry.sector_y_px, geometry.sector_y_px + geometry.sector_height_px)
     columns = slice(geometry.sector_x_px, geometry.sector_x_px + geometry.sector_width_px)
-    return letterbox(nodule[rows, columns].astype(np.uint8) * 255, geometry) >= 128
+    return letterbox(np.where(nodule[rows, columns], np.uint8(255), np.uint8(0)), geometry) >= 128

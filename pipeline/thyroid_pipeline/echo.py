@@ -26,14 +26,14 @@ class Echo:
     """Brightness in and around a nodule; each is NaN where there is no tissue to compare with.
 
     Attributes:
-        echo_ratio: Mean grey inside / mean grey in the ring around it: below 1 hypoechoic (a sign of
-            malignancy when marked), about 1 isoechoic, above 1 hyperechoic.
-        echo_variation: Standard deviation / mean of the grey inside: high in mixed cystic and solid
-            nodules and with calcifications.
-        posterior_ratio: Mean grey behind the nodule / mean grey beside that at the same depth: above
-            1 enhancement (fluid), below 1 shadow (calcification, fibrosis).
-        margin_contrast: Difference of mean grey just outside and just inside the outline, over their
-            sum, without sign: near 0 for an ill-defined margin.
+        echo_ratio: Mean grey inside / mean grey in the ring around it: below 1 hypoechoic (a sign
+            of malignancy when marked), about 1 isoechoic, above 1 hyperechoic.
+        echo_variation: Standard deviation / mean of the grey inside: high in mixed cystic and
+            solid nodules and with calcifications.
+        posterior_ratio: Mean grey behind the nodule / mean grey beside that at the same depth:
+            above 1 enhancement (fluid), below 1 shadow (calcification, fibrosis).
+        margin_contrast: Difference of mean grey just outside and just inside the outline, over
+            their sum, without sign: near 0 for an ill-defined margin.
     """
 
     echo_ratio: float
@@ -46,7 +46,7 @@ def measure_echo(frame: npt.NDArray[np.uint8], nodule: npt.NDArray[np.bool_]) ->
     """Measure the echo of one nodule.
 
     Args:
-        frame: UINT8 [S, S]; 0 is outside the sector and no tissue.
+        frame: UINT8 [S, S]; 0 outside the sector.
         nodule: bool [S, S], the nodule on the frame's grid.
 
     Returns:
@@ -57,7 +57,7 @@ def measure_echo(frame: npt.NDArray[np.uint8], nodule: npt.NDArray[np.bool_]) ->
     diameter = math.sqrt(4 * nodule.sum() / math.pi)
     outside = cv2.distanceTransform((~nodule).astype(np.uint8), cv2.DIST_L2, 3)
     inside = cv2.distanceTransform(nodule.astype(np.uint8), cv2.DIST_L2, 3)
-    tissue = frame > 0
+    tissue = _tissue(frame)
     ring = tissue & (outside > 0) & (outside <= max(2.0, _RING_SHARE * diameter))
     band = max(2.0, _MARGIN_SHARE * diameter)
     outer = _mean(frame, tissue & (outside > 0) & (outside <= band))
@@ -69,6 +69,22 @@ def measure_echo(frame: npt.NDArray[np.uint8], nodule: npt.NDArray[np.bool_]) ->
         posterior_ratio=_posterior_ratio(frame, nodule, tissue),
         margin_contrast=_ratio(abs(outer - inner), outer + inner),
     )
+
+
+def _tissue(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Where the sector lies: the convex outline of what is not black.
+
+    Black within it counts, since a shadow and a cyst may be as black as the surround.
+    """
+    lit = frame > 0
+    rows = np.flatnonzero(lit.any(axis=1))
+    left = lit[rows].argmax(axis=1)
+    right = frame.shape[1] - 1 - lit[rows, ::-1].argmax(axis=1)
+    ends = np.concatenate((np.stack((left, rows), 1), np.stack((right, rows), 1))).astype(np.int32)
+    tissue = np.zeros(frame.shape, np.uint8)
+    if rows.size:
+        cv2.fillConvexPoly(tissue, cv2.convexHull(ends), (1,))
+    return tissue.astype(np.bool_)
 
 
 def _posterior_ratio(

@@ -24,5 +24,6 @@ def make_frame(image: bytes) -> tuple[npt.NDArray[np.uint8], Geometry]:
     """
     grey = decode_image(image)
     sector = find_sector(grey)
-    geometry = plan_letterbox(*grey.shape, sector)
+    height, width = grey.shape
+    geometry = plan_letterbox(height, width, sector)
     return letterbox(cut_sector(grey, sector), geometry), geometry

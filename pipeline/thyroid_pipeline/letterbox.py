@@ -17,6 +17,9 @@ from thyroid_pipeline import contract
 from thyroid_pipeline.errors import ImageError
 from thyroid_pipeline.sector import Sector
 
+# Frame pixels per pixel of the network's input, along each side.
+_STEP_PX = contract.FRAME_SIDE_PX // contract.NETWORK_SIDE_PX
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -49,11 +52,17 @@ class Geometry:
             values: INT32 [len(contract.GEOMETRY_FIELDS)].
 
         Raises:
-            ImageError: The values describe no frame: a side below 1, or a rectangle that leaves
-                what holds it.
+            ImageError: The values describe no frame: too many or too few, a side below 1, a
+                rectangle that leaves what holds it, or content off the network's pixels.
         """
+        if np.shape(values) != contract.GEOMETRY.shape:
+            raise ImageError(
+                f"a geometry of shape {np.shape(values)} came, {contract.GEOMETRY.shape} was "
+                "wanted: pass on what frame_decoder gave"
+            )
         geometry = cls(*(int(value) for value in values))
         side = contract.FRAME_SIDE_PX
+        content = astuple(geometry)[-4:]
         fits = (
             _lies_within(geometry.sector_x_px, geometry.sector_width_px, geometry.image_width_px)
             and _lies_within(
@@ -61,12 +70,14 @@ class Geometry:
             )
             and _lies_within(geometry.content_x_px, geometry.content_width_px, side)
             and _lies_within(geometry.content_y_px, geometry.content_height_px, side)
+            and all(length % _STEP_PX == 0 for length in content)
             and geometry.image_width_px * geometry.image_height_px <= contract.MAX_IMAGE_PIXELS
         )
         if not fits:
             raise ImageError(
                 f"{geometry} is no geometry of a {side} x {side} frame: the sector must lie within "
-                "the image and the content within the frame; pass on what frame_decoder gave"
+                f"the image and the content, in steps of {_STEP_PX}, within the frame; pass on "
+                "what frame_decoder gave"
             )
         return geometry
 
@@ -117,7 +128,7 @@ def plan_letterbox(image_height_px: int, image_width_px: int, sector: Sector) ->
     Returns:
         The geometry. Its two scales differ by rounding only.
     """
-    side, step = contract.FRAME_SIDE_PX, contract.FRAME_SIDE_PX // contract.NETWORK_SIDE_PX
+    side, step = contract.FRAME_SIDE_PX, _STEP_PX
     scale = side / max(sector.width_px, sector.height_px)
     width = max(step, step * round(sector.width_px * scale / step))
     height = max(step, step * round(sector.height_px * scale / step))
@@ -156,9 +167,7 @@ def letterbox(cut: npt.NDArray[np.uint8], geometry: Geometry) -> npt.NDArray[np.
     return frame
 
 
-def unletterbox(
-    network_map: npt.NDArray[np.uint8], geometry: Geometry
-) -> npt.NDArray[np.uint8]:
+def unletterbox(network_map: npt.NDArray[np.uint8], geometry: Geometry) -> npt.NDArray[np.uint8]:
     """Scale a map of the network's size back onto the sector's box.
 
     Args:
@@ -168,11 +177,10 @@ def unletterbox(
     Returns:
         UINT8 [sector_height_px, sector_width_px], bilinear.
     """
-    step = contract.FRAME_SIDE_PX // contract.NETWORK_SIDE_PX
-    top, left = geometry.content_y_px // step, geometry.content_x_px // step
+    top, left = geometry.content_y_px // _STEP_PX, geometry.content_x_px // _STEP_PX
     content = network_map[
-        top : top + geometry.content_height_px // step,
-        left : left + geometry.content_width_px // step,
+        top : top + geometry.content_height_px // _STEP_PX,
+        left : left + geometry.content_width_px // _STEP_PX,
     ]
     size = (geometry.sector_width_px, geometry.sector_height_px)
-    return cv2.resize(content, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(content, size, interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -82,9 +82,9 @@ def measure_shape(nodule: npt.NDArray[np.bool_]) -> Shape:
     width, height = int(columns.max()) - left + 1, int(rows.max()) - top + 1
     window = nodule[top : top + height, left : left + width].astype(np.uint8)
     outlines, _ = cv2.findContours(window, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    chain = max(outlines, key=len)[:, 0, :]  # [N, 2] as x, y
+    chain = np.asarray(max(outlines, key=len)[:, 0, :], np.int32)  # [N, 2] as x, y
     perimeter = _perimeter(chain)
-    hull = cv2.convexHull(chain)[:, 0, :]
+    hull = np.asarray(cv2.convexHull(chain)[:, 0, :], np.int32)
     hull_perimeter = float(cv2.arcLength(hull, closed=True)) + math.pi
     major, minor, moments, centre = _moments(rows - top, columns - left)
     return Shape(

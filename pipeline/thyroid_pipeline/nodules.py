@@ -40,7 +40,8 @@ def find_nodules(
     (8-connected) smaller than the minimum are dropped.
 
     Args:
-        probability: UINT8 [NETWORK_SIDE_PX, NETWORK_SIDE_PX], probability times 255, over the frame.
+        probability: UINT8 [NETWORK_SIDE_PX, NETWORK_SIDE_PX], probability times 255, over the
+            frame.
         geometry: Of the frame.
         parameters: Threshold and minimum area.
 
@@ -53,7 +54,7 @@ def find_nodules(
     sector = (unletterbox(probability, geometry) >= level).astype(np.uint8)
     outlines, _ = cv2.findContours(sector, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros_like(sector)
-    cv2.drawContours(filled, outlines, -1, 1, cv2.FILLED)
+    cv2.drawContours(filled, outlines, -1, (1,), cv2.FILLED)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(filled, connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
     kept = 1 + np.flatnonzero(areas >= parameters.minimum_area_share * sector.size)

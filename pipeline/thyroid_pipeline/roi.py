@@ -40,11 +40,12 @@ def cut_roi(
             [0.0, step_y, frame_y + 0.5 * step_y - 0.5],
         ]
     )
-    return cv2.warpAffine(
+    roi = cv2.warpAffine(
         frame,
         matrix,
         (roi_px, roi_px),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=0,
+        borderValue=(0,),
     )
+    return np.asarray(roi, np.uint8)

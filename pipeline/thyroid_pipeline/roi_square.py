@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 
-def roi_square(
-    box: tuple[int, int, int, int], margin_share: float
-) -> tuple[float, float, float]:
+def roi_square(box: tuple[int, int, int, int], margin_share: float) -> tuple[float, float, float]:
     """Lay the square of the region of interest around a nodule's box.
 
     Args:

@@ -24,6 +24,14 @@ _ECHO_DENSITY = 0.5
 _SECOND_VIEW_SHARE = 0.2
 # What is smaller than this share of the picture is no sector.
 _MINIMUM_SECTOR_SHARE = 0.03
+# Printing is bright, up to a fringe of half-lit pixels, and stands alone: what parts it from the
+# tissue is darker than this, since JPEG smears bright strokes.
+_PRINT_LEVEL = 128
+_PRINT_FRINGE_PX = 2
+_GAP_LEVEL = 24
+# A line of text adds little to a sector. Where more than this share would go with it, the islands
+# are the bright fragments of a dark frame's tissue.
+_PRINTED_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,8 @@ def find_sector(grey: npt.NDArray[np.uint8]) -> Sector:
 
     The share of echo in a window around each pixel is thresholded, so that speckle joins to tissue
     and strokes of text fall away; the largest region and any of at least a fifth of its size (a
-    second view) make the sector.
+    second view) make the sector. Text within half a window of the tissue would join it: where
+    bright islands lie in what was found, the sector is sought again without them.
 
     Args:
         grey: UINT8 [height, width], upright.
@@ -67,33 +76,64 @@ def find_sector(grey: npt.NDArray[np.uint8]) -> Sector:
             f"every pixel of the image is {darkest}: there is no ultrasound in it; check the "
             "export, then send the frame"
         )
-    height, width = grey.shape
-    window = 2 * round(min(height, width) * _WINDOW_SHARE / 2) + 1
-    echo = (grey >= _ECHO_LEVEL).astype(np.float32)
-    density = cv2.boxFilter(echo, -1, (window, window), borderType=cv2.BORDER_REPLICATE)
-    dense = (density >= _ECHO_DENSITY).astype(np.uint8)
-    # The bar and the body mark touch no tissue, but their windows may: an opening parts them.
-    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (window, window))
-    dense = cv2.morphologyEx(dense, cv2.MORPH_OPEN, kernel)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(dense, connectivity=4)
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    if count == 1 or areas.max() < _MINIMUM_SECTOR_SHARE * grey.size:
-        found = 0.0 if count == 1 else 100 * areas.max() / grey.size
+    echo = grey >= _ECHO_LEVEL
+    views = _find_views(echo)
+    found = 100 * np.count_nonzero(views) / grey.size
+    if found < 100 * _MINIMUM_SECTOR_SHARE:
         raise ImageError(
             f"only {found:.1f}% of the image is tissue echo (grey value of {_ECHO_LEVEL} or more, "
             f"dense), at least {100 * _MINIMUM_SECTOR_SHARE:.0f}% were wanted: check that it is an "
             "ultrasound frame and not nearly black"
         )
-    views = 1 + np.flatnonzero(areas >= _SECOND_VIEW_SHARE * areas.max())
-    return _hull(np.isin(labels, views).astype(np.uint8))
+    sector = _hull(views)
+    printing = _find_printing(grey)
+    if not cut_sector(printing, sector).any():
+        return sector
+    views &= _find_views(echo & (printing == 0))
+    if not views.any():
+        return sector
+    clean = _hull(views)
+    left = np.count_nonzero(clean.inside) / np.count_nonzero(sector.inside)
+    return clean if left >= 1 - _PRINTED_SHARE else sector
+
+
+def _find_views(echo: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Mark the large regions of dense echo: UINT8 [height, width], 1 within them."""
+    window = 2 * round(min(echo.shape) * _WINDOW_SHARE / 2) + 1
+    share = cv2.boxFilter(
+        echo.astype(np.uint8) * 255, -1, (window, window), borderType=cv2.BORDER_REPLICATE
+    )
+    dense = (share >= 255 * _ECHO_DENSITY).astype(np.uint8)
+    # The bar and the body mark touch no tissue, but their windows may: an opening parts them.
+    kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (window, window))
+    opened = cv2.morphologyEx(dense, cv2.MORPH_OPEN, kernel)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    areas[0] = 0  # what is not dense
+    views = areas >= max(1, _SECOND_VIEW_SHARE * areas.max())
+    return np.asarray(views.astype(np.uint8)[labels])
+
+
+def _find_printing(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Mark bright islands, as letters and marks are: UINT8 [height, width], 1 on them."""
+    lit = (grey >= _GAP_LEVEL).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(lit, connectivity=8)
+    areas = stats[:, cv2.CC_STAT_AREA]
+    areas[0] = 0
+    bright = np.zeros(count, np.bool_)
+    bright[labels[grey >= _PRINT_LEVEL]] = True
+    islands = bright & (areas < _SECOND_VIEW_SHARE * areas.max())
+    side = 2 * _PRINT_FRINGE_PX + 1
+    marked = cv2.dilate(islands.astype(np.uint8)[labels], np.ones((side, side), np.uint8))
+    return np.asarray(marked, np.uint8)
 
 
 def _hull(tissue: npt.NDArray[np.uint8]) -> Sector:
     outlines, _ = cv2.findContours(tissue, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    hull = cv2.convexHull(np.concatenate(outlines))
+    hull = np.asarray(cv2.convexHull(np.concatenate(outlines)), np.int32)
     x, y, width, height = cv2.boundingRect(hull)
     inside = np.zeros((height, width), np.uint8)
-    cv2.fillConvexPoly(inside, hull - np.array([x, y], np.int32), 1)
+    cv2.fillConvexPoly(inside, hull - np.array([x, y], np.int32), (1,))
     return Sector(x, y, width, height, inside.astype(np.bool_))
 
 

@@ -93,19 +93,23 @@ def read_parameters(model_config: Mapping[str, object]) -> contract.CropperParam
         The parameters; one that the config does not name has its default.
 
     Raises:
+        TypeError: `parameters` is no map.
         ValueError: A parameter is no number from 0 to 1.
     """
     stated = model_config.get("parameters") or {}
     if not isinstance(stated, Mapping):
-        raise ValueError(f"`parameters` is {type(stated).__name__}, a map was wanted")
+        raise TypeError(
+            f"`parameters` of {contract.ROI_CROPPER.name} is {type(stated).__name__}; a map of "
+            "names was wanted: mend it in the model's config"
+        )
     values = {}
     for field in fields(contract.CropperParameters):
         if field.name not in stated:
             continue
-        text = stated[field.name]["string_value"]
+        text = stated[field.name].get("string_value")
         try:
             value = float(text)
-        except ValueError:
+        except (TypeError, ValueError):
             value = -1.0
         if not 0 <= value <= 1:
             raise ValueError(

@@ -13,8 +13,8 @@ _HEIGHT_PX, _WIDTH_PX = 96, 128
 def warmup_image() -> bytes:
     """A small frame with a dark disc, the same bytes on every machine.
 
-    BMP, since PNG's bytes depend on the version of zlib that wrote them. The texture is whole-number
-    arithmetic for the same reason.
+    BMP, since PNG's bytes depend on the version of zlib that wrote them. The texture is
+    whole-number arithmetic for the same reason.
 
     Returns:
         A BMP file of 128 x 96 pixels, about 13 KiB.
