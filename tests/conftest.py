@@ -1,0 +1,49 @@
+"""What all folders share: the checkout, the real server and the offline pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from thyroid_pipeline import contract
+from thyroid_server.embedded import EmbeddedTriton, ServerSettings
+from thyroid_training.offline import OfflinePipeline
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def model_repository(checkout: Path) -> Path:
+    return checkout / "model_repository"
+
+
+@pytest.fixture(scope="session")
+def ddti(checkout: Path) -> Path:
+    """The DDTI set where it lies beside the checkout; it may not be part of the repository."""
+    folder = checkout.parent / "shared" / "data" / "ddti"
+    if not folder.is_dir():
+        pytest.skip(f"the DDTI set is not at {folder}; its licence keeps it out of the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(model_repository: Path) -> Iterator[EmbeddedTriton]:
+    """The real Triton with the shipped models, on free ports."""
+    settings = ServerSettings(model_repository=model_repository, profile="cpu")
+    with EmbeddedTriton(settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def offline(model_repository: Path) -> OfflinePipeline:
+    """The same screening in PyTorch, without Triton."""
+    return OfflinePipeline.from_repository(model_repository)
+
+
+@pytest.fixture(scope="session")
+def ensemble() -> contract.Model:
+    return contract.ENSEMBLE

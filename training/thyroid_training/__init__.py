@@ -1,0 +1,1 @@
+"""Networks, phantoms, data sets and fitting."""

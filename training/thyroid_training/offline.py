@@ -1,0 +1,74 @@
+"""The whole screening in one process, PyTorch and no Triton: what the server must agree with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from thyroid_pipeline import contract
+from thyroid_pipeline.crop import Crop, crop_nodule
+from thyroid_pipeline.frame import make_frame
+from thyroid_training.checkpoint import load_resnet18, load_transunet, onnx_path
+from thyroid_training.serving import ClassificationGraph, SegmentationGraph
+
+
+@dataclass(frozen=True)
+class OfflineAnswer:
+    """One image's answer.
+
+    Attributes:
+        crop: The cropper's outputs.
+        malignancy: 0 to 1, NaN where no nodule was found.
+        evidence: FP32 [EVIDENCE_SIDE, EVIDENCE_SIDE].
+    """
+
+    crop: Crop
+    malignancy: float
+    evidence: npt.NDArray[np.float32]
+
+
+class OfflinePipeline:
+    """Runs images through the same steps as the ensemble.
+
+    Args:
+        segmentation: The first network as it is served.
+        classification: The second.
+        parameters: The cropper's.
+    """
+
+    def __init__(
+        self,
+        segmentation: SegmentationGraph,
+        classification: ClassificationGraph,
+        parameters: contract.CropperParameters | None = None,
+    ) -> None:
+        self._segmentation = segmentation.eval()
+        self._classification = classification.eval()
+        self._parameters = parameters or contract.CropperParameters()
+
+    @classmethod
+    def from_repository(cls, model_repository: Path) -> OfflinePipeline:
+        """Read both networks back from the ONNX files of a model repository."""
+        return cls(
+            SegmentationGraph(load_transunet(onnx_path(model_repository, contract.TRANSUNET))),
+            ClassificationGraph(load_resnet18(onnx_path(model_repository, contract.RESNET18))),
+        )
+
+    @torch.no_grad()
+    def screen(self, image: bytes) -> OfflineAnswer:
+        """Screen one encoded image.
+
+        Raises:
+            ImageError: The image cannot be screened.
+        """
+        frame, geometry = make_frame(image)
+        probability = self._segmentation(torch.from_numpy(frame)[None, None])[0, 0].numpy()
+        crop = crop_nodule(frame, probability, geometry, self._parameters)
+        malignancy, evidence = self._classification(
+            torch.from_numpy(crop.roi)[None, None], torch.tensor([[crop.nodule_found]])
+        )
+        return OfflineAnswer(crop, float(malignancy), evidence[0].numpy())
