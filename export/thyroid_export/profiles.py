@@ -1,0 +1,69 @@
+"""On which engine, in how many instances and behind which queue each model is served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from thyroid_pipeline import contract
+from thyroid_pipeline.steps import write_parameters
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How one model is served under one profile.
+
+    Attributes:
+        engine: Fields of the config that name the engine: `platform` or `backend`, and the file.
+        instances: Number of instances.
+        kind: KIND_CPU or KIND_GPU.
+        preferred_batch_sizes: Sizes at which the batcher stops gathering; (1,) keeps requests
+            apart.
+        queue_delay_us: How long the batcher waits for more requests, in microseconds.
+        parameters: The model's own parameters in the config.
+    """
+
+    engine: dict[str, str]
+    instances: int
+    kind: str
+    preferred_batch_sizes: tuple[int, ...] = ()
+    queue_delay_us: int = 0
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+# The longest queue in front of a model, in requests, and the longest wait in it. Beyond either a
+# request is refused at once with UNAVAILABLE, which tells a client to back off, rather than
+# answered when nobody waits for it any more.
+MAX_QUEUE_REQUESTS = 128
+QUEUE_TIMEOUT_S = 20
+
+DEFAULT_PROFILE = "default"
+CPU_PROFILE = "cpu"
+
+_PYTHON = {"backend": "python"}
+_PLAN = {"platform": "tensorrt_plan", "default_model_filename": contract.PLAN_FILE}
+_ONNX = {"backend": "onnxruntime", "default_model_filename": contract.ONNX_FILE}
+
+# Two threads an instance and two instances: both cores for a lone request, two requests side by
+# side under load. Spinning threads of one session would take the cores from the other's work.
+_ONNX_PARAMETERS = {
+    "intra_op_thread_count": "2",
+    "inter_op_thread_count": "1",
+    "session.intra_op.allow_spinning": "0",
+}
+
+_CROPPER_PARAMETERS = write_parameters(contract.CropperParameters())
+
+SERVING = {
+    DEFAULT_PROFILE: {
+        contract.FRAME_DECODER.name: Serving(_PYTHON, 4, "KIND_CPU"),
+        contract.TRANSUNET.name: Serving(_PLAN, 1, "KIND_GPU", (8, 16), 500),
+        contract.ROI_CROPPER.name: Serving(_PYTHON, 4, "KIND_CPU", parameters=_CROPPER_PARAMETERS),
+        contract.RESNET18.name: Serving(_PLAN, 1, "KIND_GPU", (8, 16), 500),
+    },
+    CPU_PROFILE: {
+        contract.FRAME_DECODER.name: Serving(_PYTHON, 1, "KIND_CPU"),
+        contract.TRANSUNET.name: Serving(_ONNX, 2, "KIND_CPU", (1,), parameters=_ONNX_PARAMETERS),
+        contract.ROI_CROPPER.name: Serving(_PYTHON, 1, "KIND_CPU", parameters=_CROPPER_PARAMETERS),
+        contract.RESNET18.name: Serving(_ONNX, 2, "KIND_CPU", (1,), parameters=_ONNX_PARAMETERS),
+    },
+}
