@@ -1,0 +1,124 @@
+"""Lines of `results.jsonl`, held against the page that describes them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from thyroid_client import (
+    DeadlineExceeded,
+    ImageRejected,
+    Screening,
+    ScreenResult,
+    Timings,
+)
+from thyroid_client._answers import read_answer
+from thyroid_client.results import Files, result_line, to_json
+from thyroid_pipeline import contract
+
+FILES = Files(mask_file="masks/0.png", overlay_file="overlays/0.png", evidence_file=None)
+NO_FILES = Files(mask_file=None, overlay_file=None, evidence_file=None)
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "results_schema.md"
+
+
+def screening_of(said: Any) -> Screening:
+    findings = read_answer(said.answer())
+    return Screening(
+        **vars(findings), model_versions={"resnet18": "1"}, timings=Timings(1.0, 2.0, 3.0, 2)
+    )
+
+
+def strict(text: str) -> dict[str, Any]:
+    """Parse JSON as the standard has it: without NaN and infinity."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    parsed: dict[str, Any] = json.loads(text, parse_constant=refuse)
+    return parsed
+
+
+def documented(section: str) -> list[str]:
+    """Return the fields in the table below a heading."""
+    parts = re.split(r"^#+ `(.+)`$", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = dict(zip(parts[1::2], parts[2::2], strict=True))[section]
+    return re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)
+
+
+def test_a_line_of_a_nodule(fake: SimpleNamespace) -> None:
+    figures = [1.5] * len(contract.MORPHOLOGY_FIELDS)
+    figures[-1] = math.nan
+    screening = screening_of(fake.NODULE.but(morphology=tuple(figures)))
+    text = to_json(result_line(ScreenResult(3, Path("a/ä.png"), screening, None), FILES))
+    assert "\n" not in text
+    line = strict(text)
+    assert line["schema_version"] == 1
+    assert line["index"] == 3
+    assert line["source"] == "a/ä.png"
+    assert line["status"] == "ok"
+    assert line["error"] is None
+    assert line["image"] == {"width_px": fake.WIDTH, "height_px": fake.HEIGHT}
+    assert line["nodule_found"] is True
+    assert line["malignancy"] == 0.75
+    assert line["box"] == {"x_px": 30, "y_px": 20, "width_px": 40, "height_px": 24}
+    assert list(line["morphology"]) == list(contract.MORPHOLOGY_FIELDS)
+    assert line["morphology"]["area_px2"] == 1.5
+    assert line["morphology"]["margin_contrast"] is None
+    assert line["evidence"] == fake.EVIDENCE.tolist()
+    assert (line["mask_file"], line["overlay_file"], line["evidence_file"]) == (
+        "masks/0.png",
+        "overlays/0.png",
+        None,
+    )
+    assert line["model_versions"] == {"resnet18": "1"}
+    assert line["timings"] == {
+        "prepare_ms": 1,
+        "round_trip_ms": 2,
+        "read_ms": 3,
+        "attempts": 2,
+    }
+
+
+def test_a_line_without_a_nodule(fake: SimpleNamespace) -> None:
+    result = ScreenResult(0, "x.png", screening_of(fake.NO_NODULE), None)
+    line = strict(to_json(result_line(result, FILES)))
+    assert line["nodule_found"] is False
+    assert [line[name] for name in ("malignancy", "box", "morphology", "evidence")] == [None] * 4
+    assert line["image"] == {"width_px": fake.WIDTH, "height_px": fake.HEIGHT}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ImageRejected("bad", status="INVALID_ARGUMENT"), "INVALID_ARGUMENT"),
+     (DeadlineExceeded("late"), None)],
+)  # fmt: skip
+def test_a_line_of_an_error(error: Exception, status: str | None) -> None:
+    error.attempts = 2  # type: ignore[attr-defined]
+    line = strict(to_json(result_line(ScreenResult(1, "x.png", None, error), NO_FILES)))  # type: ignore[arg-type]
+    assert line["status"] == "error"
+    assert line["error"] == {
+        "kind": type(error).__name__,
+        "message": str(error),
+        "status": status,
+        "attempts": 2,
+    }
+    applies = {"schema_version", "index", "source", "status", "error"}
+    assert all(value is None for name, value in line.items() if name not in applies)
+
+
+def test_the_document_has_every_field_and_no_other(fake: SimpleNamespace) -> None:
+    good = ScreenResult(0, "x.png", screening_of(fake.NODULE), None)
+    bad = ScreenResult(1, "y.png", None, ImageRejected("bad"))
+    line, failed = result_line(good, FILES), result_line(bad, NO_FILES)
+    assert set(documented("results.jsonl")) == set(line) == set(failed)
+    assert failed["error"] is not None
+    assert set(documented("error")) == set(failed["error"])
+    assert line["timings"] is not None
+    assert set(documented("timings")) == set(line["timings"])
+    assert documented("morphology") == list(contract.MORPHOLOGY_FIELDS)
