@@ -1,0 +1,50 @@
+# Two commands matter: `make demo` and `make test`. Each sets up what it needs in .venv first.
+
+# The first Python that the project supports; `make PYTHON=... demo` chooses another.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet
+BIN = .venv/bin
+CODE = pipeline training export server client examples docs tests
+
+.PHONY: demo test lint fix docs serve clean
+
+demo: .venv/.server ## Screen phantoms by the real server; the report is demo/report.html
+	$(BIN)/python examples/demo.py demo
+
+test: .venv/.dev lint ## Everything that is checked
+	$(BIN)/python -m pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff format --check $(CODE) model_repository
+	$(BIN)/ruff check $(CODE) model_repository
+	$(BIN)/mypy $(CODE)
+	set -e; for model in model_repository/*/1/model.py; do $(BIN)/mypy $$model; done
+	$(BIN)/thyroid-export repository --check
+
+fix: .venv/.dev ## Format, and mend what the linter can
+	$(BIN)/ruff format $(CODE) model_repository
+	$(BIN)/ruff check --fix $(CODE) model_repository
+
+docs: .venv/.dev ## The figures in the documents, and the picture of an answer
+	$(BIN)/python docs/render_figures.py
+	$(BIN)/python docs/render_picture.py
+
+serve: .venv/.server ## The server in the foreground: gRPC on 8001, HTTP on 8000, metrics on 8002
+	$(BIN)/thyroid-serve --profile cpu
+
+clean:
+	rm -rf .venv demo
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.10, 3.11 or 3.12 was found on PATH: install one, or name it: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+# Serving installs no torch; the tests install everything.
+.venv/.server: .venv/bin/python pyproject.toml
+	$(PIP) --editable '.[server]'
+	touch $@
+
+.venv/.dev: .venv/bin/python pyproject.toml
+	$(PIP) --editable '.[dev]'
+	touch $@ .venv/.server

@@ -1,0 +1,104 @@
+"""Networks exported once for the whole session, with weights as alive as trained ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from thyroid_export.export_onnx import write_onnx
+from thyroid_pipeline import contract
+from thyroid_training.resnet18 import ResNet18
+from thyroid_training.serving import ClassificationGraph, SegmentationGraph
+from thyroid_training.transunet import TransUNet
+from thyroid_training.transunet_config import COMPACT, PAPER
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network and the file it was exported to."""
+
+    network: TransUNet | ResNet18
+    path: Path
+    model: contract.Model
+
+    def graph(self) -> nn.Module:
+        """The network as it was exported, in FP32."""
+        if isinstance(self.network, TransUNet):
+            return SegmentationGraph(self.network).eval()
+        return ClassificationGraph(self.network).eval()
+
+    def load(self) -> onnx.ModelProto:
+        return onnx.load(self.path)
+
+
+def enliven(network: nn.Module) -> None:
+    """Fresh weights say nearly the same of every pixel; give every layer a say."""
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.kaiming_normal_(module.weight)
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.2)  # type: ignore[union-attr]
+                module.running_var.uniform_(0.3, 1.5)  # type: ignore[union-attr]
+            if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)):
+                module.weight.uniform_(0.7, 1.3)
+                module.bias.normal_(0, 0.1)
+
+
+def export(network: TransUNet | ResNet18, folder: Path) -> Exported:
+    path = folder / "model.onnx"
+    return Exported(network, path, write_onnx(network, path))
+
+
+@pytest.fixture(scope="session")
+def compact(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    torch.manual_seed(0)
+    network = TransUNet(COMPACT)
+    enliven(network)
+    return export(network, tmp_path_factory.mktemp("compact"))
+
+
+@pytest.fixture(scope="session")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The paper's layers in miniature: weight standardisation, group normalisation, bottlenecks."""
+    torch.manual_seed(1)
+    config = dataclasses.replace(
+        PAPER,
+        stem_width=32,
+        stage_widths=(128, 128, 128),
+        stage_depths=(1, 1, 1),
+        vit_width=32,
+        vit_depth=1,
+        vit_heads=2,
+        vit_mlp_width=64,
+        bridge_width=16,
+        decoder_widths=(16, 8, 8, 8),
+    )
+    network = TransUNet(config)
+    enliven(network)
+    with torch.no_grad():
+        # Kernels so small that a second standardisation would change them.
+        network.get_parameter("encoder.stages.0.0.layers.0.weight").mul_(0.02)
+    return export(network, tmp_path_factory.mktemp("group"))
+
+
+@pytest.fixture(scope="session")
+def resnet18(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    torch.manual_seed(2)
+    network = ResNet18()
+    enliven(network)
+    return export(network, tmp_path_factory.mktemp("resnet18"))
+
+
+@pytest.fixture(params=["compact", "group", "resnet18"])
+def exported(request: pytest.FixtureRequest) -> Exported:
+    """Each of the three in turn."""
+    value = request.getfixturevalue(request.param)
+    assert isinstance(value, Exported)
+    return value

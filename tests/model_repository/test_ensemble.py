@@ -1,0 +1,226 @@
+"""The public interface by bare tritonclient: any Triton client works, not only ours."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+from pictures import accepted_pictures, phantom_png, rejected_pictures
+from thyroid_pipeline import contract
+from thyroid_pipeline.mask_png import decode_mask
+from thyroid_server.embedded import EmbeddedTriton
+from thyroid_training.offline import OfflinePipeline
+
+pytestmark = pytest.mark.server
+
+# Two runtimes sum the same products in another order; see thyroid_export.parity.TOLERANCES.
+MALIGNANCY_TOLERANCE = 1e-4
+EVIDENCE_TOLERANCE = 1e-3
+
+NAME = contract.ENSEMBLE.name
+SEEDS = range(8)
+
+
+@pytest.fixture(scope="module")
+def client(server: EmbeddedTriton) -> Iterator[triton.InferenceServerClient]:
+    with triton.InferenceServerClient(server.grpc_address) as connected:
+        yield connected
+
+
+def image_input(images: list[bytes]) -> triton.InferInput:
+    tensor = triton.InferInput(contract.IMAGE.name, [len(images), 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[image] for image in images], np.object_))
+    return tensor
+
+
+def screen(client: triton.InferenceServerClient, images: list[bytes]) -> triton.InferResult:
+    return client.infer(NAME, [image_input(images)], client_timeout=60)
+
+
+def assert_row_equals_offline(
+    answer: triton.InferResult, row: int, image: bytes, offline: OfflinePipeline
+) -> None:
+    wanted = offline.screen(image)
+    assert bool(answer.as_numpy("nodule_found")[row, 0]) == wanted.crop.nodule_found
+    np.testing.assert_array_equal(answer.as_numpy("box")[row], wanted.crop.box)
+    np.testing.assert_array_equal(
+        decode_mask(answer.as_numpy("mask")[row, 0]), decode_mask(wanted.crop.mask)
+    )
+    np.testing.assert_allclose(
+        answer.as_numpy("morphology")[row], wanted.crop.morphology, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        answer.as_numpy("malignancy")[row, 0], wanted.malignancy, atol=MALIGNANCY_TOLERANCE
+    )
+    np.testing.assert_allclose(
+        answer.as_numpy("evidence")[row], wanted.evidence, atol=EVIDENCE_TOLERANCE
+    )
+
+
+def test_metadata_is_the_public_interface(client: triton.InferenceServerClient) -> None:
+    metadata = client.get_model_metadata(NAME)
+    inputs = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in metadata.inputs}
+    outputs = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in metadata.outputs}
+    assert inputs == {"image": ("BYTES", [-1, 1])}
+    assert outputs == {
+        "nodule_found": ("BOOL", [-1, 1]),
+        "malignancy": ("FP32", [-1, 1]),
+        "box": ("INT32", [-1, 4]),
+        "mask": ("BYTES", [-1, 1]),
+        "morphology": ("FP32", [-1, len(contract.MORPHOLOGY_FIELDS)]),
+        "evidence": ("FP32", [-1, 7, 7]),
+    }
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_image_equals_offline(
+    client: triton.InferenceServerClient, offline: OfflinePipeline, seed: int
+) -> None:
+    image = phantom_png(seed)
+    assert_row_equals_offline(screen(client, [image]), 0, image, offline)
+
+
+def test_five_images_of_different_sizes_in_one_request(
+    client: triton.InferenceServerClient, offline: OfflinePipeline
+) -> None:
+    sizes = [(360, 560), (480, 640), (600, 800), (300, 260), (960, 1280)]
+    images = [
+        phantom_png(seed, height_px=height, width_px=width)
+        for seed, (height, width) in enumerate(sizes)
+    ]
+    answer = screen(client, images)
+    for row, (image, size) in enumerate(zip(images, sizes, strict=True)):
+        assert decode_mask(answer.as_numpy("mask")[row, 0]).shape == size
+        assert_row_equals_offline(answer, row, image, offline)
+
+
+def test_real_images_equal_offline(
+    client: triton.InferenceServerClient, offline: OfflinePipeline, ddti: object
+) -> None:
+    from pathlib import Path
+
+    paths = sorted((Path(str(ddti)) / "images").glob("*.jpg"))[::50]
+    assert len(paths) >= 7
+    for path in paths:
+        image = path.read_bytes()
+        assert_row_equals_offline(screen(client, [image]), 0, image, offline)
+
+
+@pytest.mark.parametrize("name", accepted_pictures())
+def test_accepted_encodings(
+    client: triton.InferenceServerClient, offline: OfflinePipeline, name: str
+) -> None:
+    image = accepted_pictures()[name]
+    assert_row_equals_offline(screen(client, [image]), 0, image, offline)
+
+
+@pytest.mark.parametrize("name", rejected_pictures())
+def test_rejected_pictures_say_why(client: triton.InferenceServerClient, name: str) -> None:
+    image, message = rejected_pictures()[name]
+    with pytest.raises(triton.InferenceServerException) as failure:
+        screen(client, [image])
+    assert failure.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert message in failure.value.message()
+    assert ".py" not in failure.value.message()
+
+
+def test_too_many_bytes_are_rejected(client: triton.InferenceServerClient) -> None:
+    with pytest.raises(triton.InferenceServerException, match=r"at most 33,554,432 are accepted"):
+        screen(client, [b"\0" * (contract.MAX_IMAGE_BYTES + 1)])
+
+
+def test_a_bad_row_is_named(client: triton.InferenceServerClient) -> None:
+    with pytest.raises(triton.InferenceServerException, match=r"image 2 of 3: the image is empty"):
+        screen(client, [phantom_png(0), b"", phantom_png(1)])
+
+
+def test_good_requests_in_flight_with_bad_ones_are_answered(
+    client: triton.InferenceServerClient, offline: OfflinePipeline
+) -> None:
+    bad = [image for image, _ in rejected_pictures().values()]
+    good = [phantom_png(seed) for seed in range(len(bad))]
+    answers: queue.Queue[tuple[int, bool, object, object]] = queue.Queue()
+    for number, pair in enumerate(zip(good, bad, strict=True)):
+        for is_good, image in zip((True, False), pair, strict=True):
+
+            def keep(
+                result: object, error: object, number: int = number, is_good: bool = is_good
+            ) -> None:
+                answers.put((number, is_good, result, error))
+
+            client.async_infer(NAME, [image_input([image])], callback=keep, client_timeout=120)
+    seen = 0
+    for _ in range(2 * len(good)):
+        number, is_good, result, error = answers.get(timeout=120)
+        if is_good:
+            assert error is None
+            assert isinstance(result, triton.InferResult)
+            assert_row_equals_offline(result, 0, good[number], offline)
+            seen += 1
+        else:
+            assert isinstance(error, triton.InferenceServerException)
+            assert error.status() == "StatusCode.INVALID_ARGUMENT"
+    assert seen == len(good)
+
+
+def test_wrong_type_is_rejected(client: triton.InferenceServerClient) -> None:
+    tensor = triton.InferInput(contract.IMAGE.name, [1, 1], "UINT8")
+    tensor.set_data_from_numpy(np.zeros((1, 1), np.uint8))
+    with pytest.raises(triton.InferenceServerException, match="data-type") as failure:
+        client.infer(NAME, [tensor])
+    assert failure.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_wrong_shape_is_rejected(client: triton.InferenceServerClient) -> None:
+    tensor = triton.InferInput(contract.IMAGE.name, [1, 2], "BYTES")
+    tensor.set_data_from_numpy(np.array([[phantom_png(0)] * 2], np.object_))
+    with pytest.raises(triton.InferenceServerException, match="unexpected shape") as failure:
+        client.infer(NAME, [tensor])
+    assert failure.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_batch_over_the_limit_is_rejected(client: triton.InferenceServerClient) -> None:
+    images = [phantom_png(0)] * (contract.MAX_BATCH_SIZE + 1)
+    with pytest.raises(triton.InferenceServerException, match="<= 16") as failure:
+        screen(client, images)
+    assert failure.value.status() == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_no_nodule_is_an_answer(
+    client: triton.InferenceServerClient, offline: OfflinePipeline
+) -> None:
+    """A frame without tissue structure in which the network finds nothing."""
+    seeds = [
+        seed for seed in range(200, 230) if not offline.screen(phantom_png(seed)).crop.nodule_found
+    ]
+    assert seeds, "no phantom of this range is without a finding"
+    answer = screen(client, [phantom_png(seeds[0])])
+    assert not answer.as_numpy("nodule_found")[0, 0]
+    assert np.isnan(answer.as_numpy("malignancy")[0, 0])
+    assert np.isnan(answer.as_numpy("morphology")[0]).all()
+    np.testing.assert_array_equal(answer.as_numpy("box")[0], np.zeros(4))
+    np.testing.assert_array_equal(answer.as_numpy("evidence")[0], np.zeros((7, 7)))
+    assert not decode_mask(answer.as_numpy("mask")[0, 0]).any()
+
+
+def test_text_in_the_picture_changes_nothing(client: triton.InferenceServerClient) -> None:
+    plain = screen(client, [phantom_png(1)])
+    named = screen(client, [phantom_png(1, text="TIRADS 5 (4C)")])
+    for tensor in contract.ENSEMBLE.outputs:
+        np.testing.assert_array_equal(plain.as_numpy(tensor.name), named.as_numpy(tensor.name))
+
+
+def test_a_step_called_directly_refuses_a_foreign_geometry(
+    client: triton.InferenceServerClient,
+) -> None:
+    inputs = []
+    for tensor in contract.ROI_CROPPER.inputs:
+        value = triton.InferInput(tensor.name, [1, *tensor.shape], tensor.data_type.value)
+        value.set_data_from_numpy(np.zeros((1, *tensor.shape), tensor.data_type.numpy))
+        inputs.append(value)
+    with pytest.raises(triton.InferenceServerException, match="is no geometry of a") as failure:
+        client.infer(contract.ROI_CROPPER.name, inputs)
+    assert failure.value.status() == "StatusCode.INVALID_ARGUMENT"
