@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from thyroid_pipeline import contract
+from hypothesis import settings as hypothesis_settings
 from thyroid_server.embedded import EmbeddedTriton, ServerSettings
 from thyroid_training.offline import OfflinePipeline
+
+# A busy machine is no failure.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +46,3 @@ def server(model_repository: Path) -> Iterator[EmbeddedTriton]:
 def offline(model_repository: Path) -> OfflinePipeline:
     """The same screening in PyTorch, without Triton."""
     return OfflinePipeline.from_repository(model_repository)
-
-
-@pytest.fixture(scope="session")
-def ensemble() -> contract.Model:
-    return contract.ENSEMBLE

@@ -134,10 +134,8 @@ def _draw_outline(picture: Image.Image, mask: npt.NDArray[np.bool_], line_px: in
     nodule = Image.fromarray(mask.astype(np.uint8) * 255).crop((left, top, right, bottom))
     inner = np.asarray(nodule.filter(ImageFilter.MinFilter(3)))
     edge = Image.fromarray(np.where(np.asarray(nodule) > inner, 255, 0).astype(np.uint8))
-    halo = edge.filter(ImageFilter.MaxFilter(_odd(3 * line_px)))
-    line = edge.filter(ImageFilter.MaxFilter(_odd(line_px)))
-    picture.paste(_HALO_RGB, (left, top), halo)
-    picture.paste(OUTLINE_RGB, (left, top), line)
+    picture.paste(_HALO_RGB, (left, top), _widened(edge, 3 * line_px))
+    picture.paste(OUTLINE_RGB, (left, top), _widened(edge, line_px))
 
 
 def _draw_corners(picture: Image.Image, box: Box, line_px: int) -> None:
@@ -168,5 +166,8 @@ def _edges(box: Box, outward_px: int) -> tuple[int, int, int, int]:
     )
 
 
-def _odd(width_px: int) -> int:
-    return width_px if width_px % 2 else width_px + 1
+def _widened(line: Image.Image, width_px: int) -> Image.Image:
+    """Make a line of one pixel `width_px` wide, or one more to keep it centred."""
+    if width_px == 1:
+        return line  # Pillow 12.3.0 dies of a division by zero in a filter of this size
+    return line.filter(ImageFilter.MaxFilter(width_px + 1 - width_px % 2))

@@ -19,17 +19,12 @@ from typing import Any, TypeAlias
 import grpc
 import numpy as np
 import pytest
-from hypothesis import settings
 from PIL import Image
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from thyroid_client import RawAnswer, RawTensor
 from thyroid_pipeline import contract
-
-# A busy machine is no failure.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 

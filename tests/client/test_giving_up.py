@@ -68,7 +68,7 @@ class FirstAnswered:
         self.response = response
         self.given_up: list[bytes] = []
 
-    def __call__(self, image: bytes, context: Any, before: int) -> Any:  # noqa: ARG002
+    def __call__(self, image: bytes, context: Any, before: int) -> Any:
         if image != b"0":
             gone = threading.Event()
             if context.add_callback(gone.set):

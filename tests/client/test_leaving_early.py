@@ -1,7 +1,5 @@
 """Who leaves `screen_many` early leaves no request, thread or task behind."""
 
-# ruff: noqa: ARG002 - the transports have the parameters of the seam
-
 from __future__ import annotations
 
 import asyncio

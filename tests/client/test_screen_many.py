@@ -1,7 +1,5 @@
 """`screen_many` of both twins: every image exactly once, bounded, lazy, and clean when left."""
 
-# ruff: noqa: ARG002 - the transports have the parameters of the seam
-
 from __future__ import annotations
 
 import asyncio

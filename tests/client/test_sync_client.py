@@ -1,7 +1,5 @@
 """`ThyroidClient` over a transport of the tests': retries, deadlines, readiness, closing."""
 
-# ruff: noqa: ARG002 - the transports have the parameters of the seam
-
 from __future__ import annotations
 
 import threading
