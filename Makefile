@@ -1,16 +1,21 @@
 # Two commands matter: `make demo` and `make test`. Each sets up what it needs in .venv first.
 
-# The first Python that the project supports; `make PYTHON=... demo` chooses another.
-PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3; do \
-	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+# The first Python that the project supports and that can make a virtual environment;
+# `make PYTHON=... demo` chooses another.
+ifndef PYTHON
+PYTHON := $(shell for p in python3.12 python3.11 python3.10 python3; do \
+	$$p -c 'import ensurepip, sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+endif
 PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet
 BIN = .venv/bin
+# Where the demonstration is left.
+DEMO = demo
 CODE = pipeline training export server client examples docs tests
 
 .PHONY: demo test lint fix docs serve clean
 
-demo: .venv/.server ## Screen phantoms by the real server; the report is demo/report.html
-	$(BIN)/python examples/demo.py demo
+demo: .venv/.server ## Screen phantoms by the real server; the report is demo/answers/report.html
+	$(BIN)/python examples/demo.py "$(DEMO)"
 
 test: .venv/.dev lint ## Everything that is checked
 	$(BIN)/python -m pytest
@@ -34,17 +39,19 @@ serve: .venv/.server ## The server in the foreground: gRPC on 8001, HTTP on 8000
 	$(BIN)/thyroid-serve --profile cpu
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv "$(DEMO)"
 
-.venv/bin/python:
-	@test -n "$(PYTHON)" || { echo "No Python 3.10, 3.11 or 3.12 was found on PATH: install one, or name it: make PYTHON=/path/to/python3.11"; exit 2; }
-	$(PYTHON) -m venv .venv
+# A stamp, not the interpreter: one that was cut short while it was made is made anew.
+.venv/.made:
+	@test -n "$(PYTHON)" || { echo "No Python 3.10, 3.11 or 3.12 with venv was found on PATH: install one (on Debian python3 and python3-venv), or name it: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv --clear .venv
+	touch $@
 
 # Serving installs no torch; the tests install everything.
-.venv/.server: .venv/bin/python pyproject.toml
+.venv/.server: .venv/.made pyproject.toml
 	$(PIP) --editable '.[server]'
 	touch $@
 
-.venv/.dev: .venv/bin/python pyproject.toml
+.venv/.dev: .venv/.made pyproject.toml
 	$(PIP) --editable '.[dev]'
 	touch $@ .venv/.server

@@ -35,9 +35,7 @@ def segmentation_table(figures: dict[str, Any]) -> str:
             f"{row['dice_below_half_share']:.1%} | {row['nodule_found_share']:.1%} |"
         )
     silent = figures["phantom_no_nodule_silent_share"]
-    return "\n".join(
-        [*lines, "", f"On phantoms without a nodule it stays silent in {silent:.0%}."]
-    )
+    return "\n".join([*lines, "", f"On phantoms without a nodule it stays silent in {silent:.0%}."])
 
 
 def classification_table(figures: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
+
 from thyroid_server.embedded import EmbeddedTriton, ServerSettings
 from thyroid_training.offline import OfflinePipeline
 

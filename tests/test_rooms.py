@@ -16,7 +16,7 @@ ROOMS = {
     "thyroid_training": ("training", {"thyroid_pipeline"}),
     "thyroid_export": ("export", {"thyroid_pipeline", "thyroid_training"}),
 }
-MAX_LINES = 350
+MAX_LINES = 300
 
 
 def modules_of(checkout: Path, package: str) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import onnx
@@ -77,12 +76,7 @@ def export_run(run_folder: Path, repository: Path) -> Artefact:
         RunError: The run's weights are not the network's that its record names.
     """
     run = Run(run_folder)
-    if not run.record.is_file():
-        raise FileNotFoundError(
-            f"{run.record} does not exist: the folder of a `thyroid-train segmentation` or "
-            "`classification` run was wanted"
-        )
-    source = json.loads(run.record.read_text())
+    source = run.read_record()
     network = _network(str(source.get("network")), run)
     run.load_into(network)
     model = contract.TRANSUNET if isinstance(network, TransUNet) else contract.RESNET18

@@ -36,9 +36,6 @@ class Serving:
 MAX_QUEUE_REQUESTS = 128
 QUEUE_TIMEOUT_S = 20
 
-DEFAULT_PROFILE = "default"
-CPU_PROFILE = "cpu"
-
 _PYTHON = {"backend": "python"}
 _PLAN = {"platform": "tensorrt_plan", "default_model_filename": contract.PLAN_FILE}
 _ONNX = {"backend": "onnxruntime", "default_model_filename": contract.ONNX_FILE}
@@ -51,19 +48,24 @@ _ONNX_PARAMETERS = {
     "session.intra_op.allow_spinning": "0",
 }
 
+# Full batches, or half ones while the rest is on its way.
+_GPU_BATCHES = (contract.MAX_BATCH_SIZE // 2, contract.MAX_BATCH_SIZE)
+
 _CROPPER_PARAMETERS = write_parameters(contract.CropperParameters())
 
 SERVING = {
-    DEFAULT_PROFILE: {
+    contract.DEFAULT_PROFILE: {
         contract.FRAME_DECODER.name: Serving(_PYTHON, 4, "KIND_CPU"),
-        contract.TRANSUNET.name: Serving(_PLAN, 1, "KIND_GPU", (8, 16), 500),
+        contract.TRANSUNET.name: Serving(_PLAN, 1, "KIND_GPU", _GPU_BATCHES, 500),
         contract.ROI_CROPPER.name: Serving(_PYTHON, 4, "KIND_CPU", parameters=_CROPPER_PARAMETERS),
-        contract.RESNET18.name: Serving(_PLAN, 1, "KIND_GPU", (8, 16), 500),
+        contract.RESNET18.name: Serving(_PLAN, 1, "KIND_GPU", _GPU_BATCHES, 500),
     },
-    CPU_PROFILE: {
-        contract.FRAME_DECODER.name: Serving(_PYTHON, 1, "KIND_CPU"),
+    contract.CPU_PROFILE: {
+        contract.FRAME_DECODER.name: Serving(_PYTHON, 1, "KIND_CPU", (1,)),
         contract.TRANSUNET.name: Serving(_ONNX, 2, "KIND_CPU", (1,), parameters=_ONNX_PARAMETERS),
-        contract.ROI_CROPPER.name: Serving(_PYTHON, 1, "KIND_CPU", parameters=_CROPPER_PARAMETERS),
+        contract.ROI_CROPPER.name: Serving(
+            _PYTHON, 1, "KIND_CPU", (1,), parameters=_CROPPER_PARAMETERS
+        ),
         contract.RESNET18.name: Serving(_ONNX, 2, "KIND_CPU", (1,), parameters=_ONNX_PARAMETERS),
     },
 }

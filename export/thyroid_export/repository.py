@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from thyroid_export.model_config import config_text
-from thyroid_export.profiles import DEFAULT_PROFILE, SERVING
+from thyroid_export.profiles import SERVING
 from thyroid_export.warmup_files import WARMUP_FILES, WARMUP_FOLDER
 from thyroid_pipeline import contract
 
@@ -17,7 +17,11 @@ def generated_files() -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for model in contract.MODELS:
         for profile in SERVING:
-            name = "config.pbtxt" if profile == DEFAULT_PROFILE else f"configs/{profile}.pbtxt"
+            name = (
+                "config.pbtxt"
+                if profile == contract.DEFAULT_PROFILE
+                else f"configs/{profile}.pbtxt"
+            )
             files[f"{model.name}/{name}"] = config_text(model, profile).encode()
     for (model_name, tensor_name), content in WARMUP_FILES.items():
         files[f"{model_name}/{WARMUP_FOLDER}/{tensor_name}"] = content()

@@ -70,6 +70,15 @@ class Model:
     outputs: tuple[Tensor, ...]
 
 
+# The profiles of the repository: how `config.pbtxt` and `configs/cpu.pbtxt` are called.
+DEFAULT_PROFILE = "default"
+CPU_PROFILE = "cpu"
+
+# Triton's usual ports, which server and client agree on where none is named.
+HTTP_PORT = 8000
+GRPC_PORT = 8001
+METRICS_PORT = 8002
+
 # The repository's files of a network; the version's folder holds one or both.
 ONNX_FILE = "model.onnx"
 PLAN_FILE = "model.plan"
@@ -80,7 +89,7 @@ MODEL_VERSION = "1"
 FRAME_SIDE_PX = 448
 NETWORK_SIDE_PX = 224
 ROI_SIDE_PX = 224
-EVIDENCE_SIDE = 7  # of ResNet-18's last feature map: ROI_SIDE_PX / 32
+EVIDENCE_SIDE = ROI_SIDE_PX // 32  # of ResNet-18's last feature map
 
 # One request, and one batch that Triton gathers, hold at most so many images.
 MAX_BATCH_SIZE = 16
@@ -218,7 +227,7 @@ class CropperParameters:
 
     Attributes:
         threshold: Probability from 0 to 1 from which a pixel belongs to a nodule.
-        minimum_area_share: Smallest nodule, as a share of the sector's area.
+        minimum_area_share: Smallest nodule, as a share of the area of the sector's box.
         margin_share: Margin around the nodule on each side, as a share of its longer side.
     """
 

@@ -6,7 +6,6 @@ Needs Pillow and numpy only: the client reads images with the same function as t
 from __future__ import annotations
 
 import io
-import re
 import warnings
 
 import numpy as np
@@ -26,7 +25,6 @@ from thyroid_pipeline.errors import ImageError
 # Pillow's names of the pixel formats that hold an ultrasound picture, 16-bit grey apart.
 _EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "YCbCr"}
 _SIXTEEN_BIT_MODES = {"I;16", "I;16B"}
-_QUOTED = re.compile(r"b?(['\"]).*\1")
 # A progressive JPEG paints the whole picture once per scan; ten are usual. A file of 100 kB can
 # hold thousands, each of which costs as much as a plain JPEG of that size.
 _SCAN_MARKER = b"\xff\xda"
@@ -80,9 +78,7 @@ def decode_image(data: bytes) -> npt.NDArray[np.uint8]:
 
 
 def _reason(error: Exception) -> str:
-    """What Pillow says in one line, less what it quotes from the file: that may be a name."""
-    line = str(error).split("\n", maxsplit=1)[0]
-    return _QUOTED.sub("...", line)[:120] or type(error).__name__
+    return str(error).split("\n", maxsplit=1)[0][:120] or type(error).__name__
 
 
 def _check_byte_count(data: bytes) -> None:

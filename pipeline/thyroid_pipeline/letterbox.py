@@ -53,7 +53,8 @@ class Geometry:
 
         Raises:
             ImageError: The values describe no frame: too many or too few, a side below 1, a
-                rectangle that leaves what holds it, or content off the network's pixels.
+                rectangle that leaves what holds it, content off the network's pixels, or an image
+                of a size that the decoder refuses.
         """
         if np.shape(values) != contract.GEOMETRY.shape:
             raise ImageError(
@@ -71,7 +72,7 @@ class Geometry:
             and _lies_within(geometry.content_x_px, geometry.content_width_px, side)
             and _lies_within(geometry.content_y_px, geometry.content_height_px, side)
             and all(length % _STEP_PX == 0 for length in content)
-            and geometry.image_width_px * geometry.image_height_px <= contract.MAX_IMAGE_PIXELS
+            and _is_screened_size(geometry.image_height_px, geometry.image_width_px)
         )
         if not fits:
             raise ImageError(
@@ -112,6 +113,16 @@ if tuple(field.name for field in fields(Geometry)) != contract.GEOMETRY_FIELDS:
 
 def _lies_within(start: int, length: int, whole: int) -> bool:
     return start >= 0 and length >= 1 and start + length <= whole
+
+
+def _is_screened_size(height_px: int, width_px: int) -> bool:
+    """Whether an image of this size passes the decoder: what breaks its limits costs too much."""
+    shorter, longer = sorted((height_px, width_px))
+    return (
+        shorter >= contract.MIN_IMAGE_SIDE_PX
+        and longer <= contract.MAX_IMAGE_ASPECT * shorter
+        and height_px * width_px <= contract.MAX_IMAGE_PIXELS
+    )
 
 
 def plan_letterbox(image_height_px: int, image_width_px: int, sector: Sector) -> Geometry:

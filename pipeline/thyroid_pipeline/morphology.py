@@ -71,22 +71,22 @@ def measure_shape(nodule: npt.NDArray[np.bool_]) -> Shape:
     Raises:
         ValueError: There is no nodule in the mask.
     """
-    rows, columns = np.nonzero(nodule)
+    rows, columns = np.flatnonzero(nodule.any(axis=1)), np.flatnonzero(nodule.any(axis=0))
     if rows.size == 0:
         raise ValueError(
             f"a mask of shape {nodule.shape} without a pixel was given; one nodule was wanted: "
             "measure only where a nodule was found"
         )
-    area = float(rows.size)
-    left, top = int(columns.min()), int(rows.min())
-    width, height = int(columns.max()) - left + 1, int(rows.max()) - top + 1
+    area = float(np.count_nonzero(nodule))
+    left, top = int(columns[0]), int(rows[0])
+    width, height = int(columns[-1]) - left + 1, int(rows[-1]) - top + 1
     window = nodule[top : top + height, left : left + width].astype(np.uint8)
     outlines, _ = cv2.findContours(window, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     chain = np.asarray(max(outlines, key=len)[:, 0, :], np.int32)  # [N, 2] as x, y
     perimeter = _perimeter(chain)
     hull = np.asarray(cv2.convexHull(chain)[:, 0, :], np.int32)
     hull_perimeter = float(cv2.arcLength(hull, closed=True)) + math.pi
-    major, minor, moments, centre = _moments(rows - top, columns - left)
+    major, minor, moments, centre = _moments(window)
     return Shape(
         area_px2=area,
         perimeter_px=perimeter,
@@ -123,16 +123,17 @@ def _pixels_within(hull: npt.NDArray[np.int32]) -> float:
 
 
 def _moments(
-    rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]
+    window: npt.NDArray[np.uint8],
 ) -> tuple[float, float, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Axes of the ellipse of the same second moments, the moments and the centroid (x, y).
 
     A twelfth is a square pixel's own second moment.
     """
-    points = np.stack((columns, rows)).astype(np.float64)
-    centre = points.mean(axis=1)
-    moments = np.cov(points, bias=True) if points.shape[1] > 1 else np.zeros((2, 2))
-    moments = moments + np.eye(2) / 12
+    sums = cv2.moments(window, binaryImage=True)
+    area = sums["m00"]
+    centre = np.array([sums["m10"], sums["m01"]]) / area
+    mixed = sums["mu11"]
+    moments = np.array([[sums["mu20"], mixed], [mixed, sums["mu02"]]]) / area + np.eye(2) / 12
     smaller, larger = np.linalg.eigvalsh(moments)
     return 4 * math.sqrt(larger), 4 * math.sqrt(smaller), moments, centre
 

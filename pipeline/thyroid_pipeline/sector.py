@@ -43,7 +43,7 @@ class Sector:
         y_px: Upper edge.
         width_px: Width of the box.
         height_px: Height of the box.
-        inside: bool [height_px, width_px], True within the convex outline of the sector.
+        inside: bool [height_px, width_px], True within the convex outline of each view.
     """
 
     x_px: int
@@ -54,12 +54,12 @@ class Sector:
 
 
 def find_sector(grey: npt.NDArray[np.uint8]) -> Sector:
-    """Find the ultrasound sector: the convex hull of the picture's dense echo.
+    """Find the ultrasound sector: the convex hull of each region of dense echo.
 
     The share of echo in a window around each pixel is thresholded, so that speckle joins to tissue
     and strokes of text fall away; the largest region and any of at least a fifth of its size (a
-    second view) make the sector. Text within half a window of the tissue would join it: where
-    bright islands lie in what was found, the sector is sought again without them.
+    second view) make the sector. Text within half a window of the tissue would join it, so bright
+    islands are left out, unless too much would go with them.
 
     Args:
         grey: UINT8 [height, width], upright.
@@ -86,10 +86,7 @@ def find_sector(grey: npt.NDArray[np.uint8]) -> Sector:
             "ultrasound frame and not nearly black"
         )
     sector = _hull(views)
-    printing = _find_printing(grey)
-    if not cut_sector(printing, sector).any():
-        return sector
-    views &= _find_views(echo & (printing == 0))
+    views &= _find_views(echo & ~_find_printing(grey))
     if not views.any():
         return sector
     clean = _hull(views)
@@ -111,29 +108,34 @@ def _find_views(echo: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
     areas = stats[:, cv2.CC_STAT_AREA]
     areas[0] = 0  # what is not dense
     views = areas >= max(1, _SECOND_VIEW_SHARE * areas.max())
-    return np.asarray(views.astype(np.uint8)[labels])
+    return np.take(views.astype(np.uint8), np.asarray(labels, np.int32))
 
 
-def _find_printing(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Mark bright islands, as letters and marks are: UINT8 [height, width], 1 on them."""
+def _find_printing(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Mark bright islands, as letters and marks are, with their fringe: bool [height, width]."""
     lit = (grey >= _GAP_LEVEL).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(lit, connectivity=8)
+    count, numbers, stats, _ = cv2.connectedComponentsWithStats(lit, connectivity=8)
+    labels = np.asarray(numbers, np.int32)
     areas = stats[:, cv2.CC_STAT_AREA]
     areas[0] = 0
     bright = np.zeros(count, np.bool_)
     bright[labels[grey >= _PRINT_LEVEL]] = True
     islands = bright & (areas < _SECOND_VIEW_SHARE * areas.max())
     side = 2 * _PRINT_FRINGE_PX + 1
-    marked = cv2.dilate(islands.astype(np.uint8)[labels], np.ones((side, side), np.uint8))
-    return np.asarray(marked, np.uint8)
+    printing = np.take(islands.astype(np.uint8), labels)
+    fringe = np.asarray(cv2.dilate(printing, np.ones((side, side), np.uint8)), np.uint8)
+    # The fringe may reach into the tissue beside it, which is lit and no island.
+    return np.where(lit, printing, fringe).astype(np.bool_)
 
 
 def _hull(tissue: npt.NDArray[np.uint8]) -> Sector:
     outlines, _ = cv2.findContours(tissue, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    hull = np.asarray(cv2.convexHull(np.concatenate(outlines)), np.int32)
-    x, y, width, height = cv2.boundingRect(hull)
+    x, y, width, height = cv2.boundingRect(np.concatenate(outlines))
     inside = np.zeros((height, width), np.uint8)
-    cv2.fillConvexPoly(inside, hull - np.array([x, y], np.int32), (1,))
+    # One hull for each view: between views of unlike height there is room for text.
+    for outline in outlines:
+        hull = np.asarray(cv2.convexHull(outline), np.int32)
+        cv2.fillConvexPoly(inside, hull - np.array([x, y], np.int32), (1,))
     return Sector(x, y, width, height, inside.astype(np.bool_))
 
 

@@ -94,7 +94,7 @@ def read_parameters(model_config: Mapping[str, object]) -> contract.CropperParam
 
     Raises:
         TypeError: `parameters` is no map.
-        ValueError: A parameter is no number from 0 to 1.
+        ValueError: A parameter is unknown, or no number from 0 to 1.
     """
     stated = model_config.get("parameters") or {}
     if not isinstance(stated, Mapping):
@@ -102,19 +102,27 @@ def read_parameters(model_config: Mapping[str, object]) -> contract.CropperParam
             f"`parameters` of {contract.ROI_CROPPER.name} is {type(stated).__name__}; a map of "
             "names was wanted: mend it in the model's config"
         )
-    values = {}
-    for field in fields(contract.CropperParameters):
-        if field.name not in stated:
-            continue
-        text = stated[field.name].get("string_value")
-        try:
-            value = float(text)
-        except (TypeError, ValueError):
-            value = -1.0
-        if not 0 <= value <= 1:
-            raise ValueError(
-                f"parameter `{field.name}` of {contract.ROI_CROPPER.name} is {text!r}; a number "
-                "from 0 to 1 was wanted: mend it in the model's config"
-            )
-        values[field.name] = value
-    return contract.CropperParameters(**values)
+    names = {field.name for field in fields(contract.CropperParameters)}
+    # Names in capitals are Triton's own, such as EXECUTION_ENV_PATH.
+    if unknown := sorted(name for name in set(stated) - names if not name.isupper()):
+        raise ValueError(
+            f"`parameters` of {contract.ROI_CROPPER.name} names {', '.join(unknown)}; only "
+            f"{', '.join(sorted(names))} are known: mend the spelling in the model's config"
+        )
+    return contract.CropperParameters(
+        **{name: _read_share(name, stated[name]) for name in names & set(stated)}
+    )
+
+
+def _read_share(name: str, entry: object) -> float:
+    text = entry.get("string_value") if isinstance(entry, Mapping) else entry
+    try:
+        value = float(str(text))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ValueError(
+            f"parameter `{name}` of {contract.ROI_CROPPER.name} is {text!r}; a number from 0 to 1 "
+            "was wanted: mend it in the model's config"
+        )
+    return value

@@ -1,4 +1,4 @@
-"""What the documents say holds: commands run, options exist, links lead somewhere, figures agree."""
+"""What the documents say holds: commands run, options exist, links lead on, figures agree."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from pathlib import Path
 
 import click
 import pytest
+
+from pictures import phantom_png
 from thyroid_server.embedded import EmbeddedTriton
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(f"docs/{name}" for name in (
-    "design.md", "model_card.md", "results_schema.md"
-)))
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/design.md",
+    "docs/model_card.md",
+    "docs/results_schema.md",
+)
 COMMANDS = {
     "thyroid-serve": "thyroid_server.cli",
     "thyroid-screen": "thyroid_client.cli",
@@ -58,14 +65,35 @@ def test_console_commands_run(checkout: Path, server: EmbeddedTriton, tmp_path: 
             seen += 1
             if command in NOT_RUN:
                 continue
-            # The documents speak of the default address and of a folder of the reader's own.
+            # The documents speak of the default address and of the reader's own folders.
             run = command.replace("localhost:8001", server.grpc_address)
-            run = run.replace("answers", shlex.quote(str(tmp_path / "answers")))
+            run = run.replace("make demo", f"make demo DEMO={shlex.quote(str(tmp_path))}")
+            run = run.replace("demo/phantoms", shlex.quote(str(tmp_path / "phantoms")))
+            run = run.replace("--out answers", f"--out {shlex.quote(str(tmp_path / 'own'))}")
             done = subprocess.run(
                 run, shell=True, cwd=checkout, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, f"{name}: {run}\n{done.stdout}\n{done.stderr}"
     assert seen >= 4
+
+
+@pytest.mark.server
+def test_the_readme_shows_what_the_demo_prints(checkout: Path, tmp_path: Path) -> None:
+    shown = blocks((checkout / "README.md").read_text(), "text")[0]
+    done = subprocess.run(
+        [sys.executable, "examples/demo.py", str(tmp_path)],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    printed = done.stdout.replace(str(tmp_path), "demo")
+
+    def lasting(output: str) -> list[str]:
+        """Ports and times differ from run to run; phantoms and what is found in them do not."""
+        return re.sub(r":\d{4,5}\b|[\d.]+ s, [\d.]+ images/s", "", output).splitlines()
+
+    assert lasting(printed) == lasting(shown)
 
 
 def test_options_in_documents_exist(checkout: Path) -> None:
@@ -100,8 +128,6 @@ def test_serve_is_the_command_of_the_makefile(checkout: Path) -> None:
 
 @pytest.mark.server
 def test_python_examples_run(checkout: Path, server: EmbeddedTriton, tmp_path: Path) -> None:
-    from pictures import phantom_png
-
     (tmp_path / "frame.png").write_bytes(phantom_png(1))
     examples = blocks((checkout / "README.md").read_text(), "python")
     assert examples

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ def tiff(tags: dict[int, int | None], data: bytes, order: str = "<") -> bytes:
 def grey_tiff(
     pixels: NDArray[np.uint8 | np.uint16],
     *,
-    order: str = "<",
+    order: Literal["<", ">"] = "<",
     bits: int | None = None,
     white_is_zero: bool = False,
     more_tags: Sequence[tuple[int, int]] = (),

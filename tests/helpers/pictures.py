@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from image_bytes import png_chunk
 from thyroid_training.phantoms import PhantomTraits, make_phantom
 
 
@@ -37,17 +38,12 @@ def phantom_image(seed: int) -> Image.Image:
 def png_header(width_px: int, height_px: int) -> bytes:
     """A PNG that announces a size and holds next to nothing."""
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
     header = struct.pack(">IIBBBBB", width_px, height_px, 8, 0, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 64))
-        + chunk(b"IEND", b"")
+        + png_chunk(b"IHDR", header)
+        + png_chunk(b"IDAT", zlib.compress(b"\0" * 64))
+        + png_chunk(b"IEND", b"")
     )
 
 

@@ -109,7 +109,8 @@ def fit_classification(
     labels = np.array([nodule.sample.label for nodule in nodules], np.float32)
     require_both_grades([nodule.sample.label for nodule in nodules], "what is fitted on")
     torch.manual_seed(config.seed)
-    network = ResNet18().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = ResNet18()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     malignant_weight = torch.tensor((labels == 0).sum() / (labels == 1).sum())
     margin_share = contract.CropperParameters().margin_share
     everywhere = np.ones((contract.ROI_SIDE_PX, contract.ROI_SIDE_PX), np.bool_)
@@ -129,4 +130,4 @@ def fit_classification(
             logits.to(torch.float32), truth, pos_weight=malignant_weight
         )
 
-    return fit(network, len(nodules), loss_of, config, after_epoch)  # type: ignore[no-any-return]
+    return fit(network, len(nodules), loss_of, config, after_epoch)

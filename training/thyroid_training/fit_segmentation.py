@@ -49,6 +49,7 @@ def fit_segmentation(
     config: FitConfig,
     augment_config: AugmentConfig,
     after_epoch: Callable[[int, TransUNet], str],
+    *,
     initial: TransUNet | None = None,
 ) -> TransUNet:
     """Fit a TransUNet, from nothing or from weights that it has.
@@ -68,7 +69,8 @@ def fit_segmentation(
         ValueError: `initial` has another shape.
     """
     torch.manual_seed(config.seed)
-    network = TransUNet(network_config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = TransUNet(network_config)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if initial is not None:
         if initial.config != network_config:
             raise ValueError(
@@ -91,7 +93,7 @@ def fit_segmentation(
             logits = network(inputs.contiguous(memory_format=torch.channels_last))
         return segmentation_loss(logits.to(torch.float32), truth)
 
-    return fit(network, len(samples), loss_of, config, after_epoch)  # type: ignore[no-any-return]
+    return fit(network, len(samples), loss_of, config, after_epoch)
 
 
 @torch.no_grad()

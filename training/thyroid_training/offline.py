@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from google.protobuf import text_format
+from google.protobuf.json_format import MessageToDict
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from thyroid_pipeline import contract
 from thyroid_pipeline.crop import Crop, crop_nodule
 from thyroid_pipeline.frame import make_frame
+from thyroid_pipeline.steps import read_parameters
 from thyroid_training.checkpoint import load_resnet18, load_transunet, onnx_path
 from thyroid_training.serving import ClassificationGraph, SegmentationGraph
 
@@ -29,6 +33,19 @@ class OfflineAnswer:
     crop: Crop
     malignancy: float
     evidence: npt.NDArray[np.float32]
+
+
+def read_cropper_parameters(model_repository: Path) -> contract.CropperParameters:
+    """Read the cropper's parameters from its config for the CPU profile.
+
+    Raises:
+        ValueError: A parameter is unknown, or no number from 0 to 1.
+    """
+    path = (
+        model_repository / contract.ROI_CROPPER.name / "configs" / f"{contract.CPU_PROFILE}.pbtxt"
+    )
+    config = text_format.Parse(path.read_text(), ModelConfig())
+    return read_parameters(MessageToDict(config, preserving_proto_field_name=True))
 
 
 class OfflinePipeline:
@@ -52,10 +69,14 @@ class OfflinePipeline:
 
     @classmethod
     def from_repository(cls, model_repository: Path) -> OfflinePipeline:
-        """Read both networks back from the ONNX files of a model repository."""
+        """Read both networks back from the ONNX files of a model repository.
+
+        The cropper's parameters are those of its config there.
+        """
         return cls(
             SegmentationGraph(load_transunet(onnx_path(model_repository, contract.TRANSUNET))),
             ClassificationGraph(load_resnet18(onnx_path(model_repository, contract.RESNET18))),
+            read_cropper_parameters(model_repository),
         )
 
     @torch.no_grad()

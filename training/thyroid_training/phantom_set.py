@@ -70,8 +70,9 @@ def write_phantom_set(folder: Path, count: int, seed: int, no_nodule: int) -> li
 
     The images are `folder/images/phantom_00.png`, `folder/images/phantom_01.jpg` and so on: 8-bit
     grey PNG, JPEG, 16-bit PNG, RGB PNG, BMP, WebP, TIFF, then mostly PNG, in sizes from 240 to
-    1440 px per side. Their truth lies apart, so that no one screens it: `folder/truth/phantom_00.png` and so on (0 outside, 255 inside the nodule)
-    and `folder/truth/traits.json`, which maps each image's file name to its seed, sector box
+    1440 px per side. Their truth lies apart, so that no one screens it:
+    `folder/truth/phantom_00.png` and so on (0 outside, 255 inside the nodule) and
+    `folder/truth/traits.json`, which maps each image's file name to its seed, sector box
     (x, y, width, height in pixels) and traits. Files of the same names are overwritten.
 
     Args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from thyroid_pipeline import contract
@@ -62,6 +64,7 @@ def run_segmentation(
     initial, initial_record = None, None
     if initial_folder is not None:
         initial, initial_record = TransUNet(SIZES[size]), Run(initial_folder).read_record()
+        _refuse_learnt_images(initial_record, fold)
         Run(initial_folder).load_into(initial)
 
     def after_epoch(epoch: int, network: TransUNet) -> str:
@@ -83,8 +86,24 @@ def run_segmentation(
         return f"held-out Dice {figure:.3f}"
 
     fit_segmentation(
-        [*fitted_on, *phantoms], SIZES[size], config, augment_config, after_epoch, initial
+        [*fitted_on, *phantoms],
+        SIZES[size],
+        config,
+        augment_config,
+        after_epoch,
+        initial=initial,
     )
+
+
+def _refuse_learnt_images(initial_record: Mapping[str, object], fold: int) -> None:
+    """Weights that have seen the held-out images would make every figure of them worthless."""
+    data = initial_record.get("data")
+    seen = data.get("held_out_fold") if isinstance(data, Mapping) else None
+    if seen != fold:
+        raise ValueError(
+            f"the initial run held out fold {seen}, fold {fold} was wanted: it has learnt images "
+            "that this run would be judged on; give `--fold` as it was there, or another run"
+        )
 
 
 def run_classification(
@@ -106,6 +125,7 @@ def run_classification(
             {
                 "network": "resnet18",
                 "data": {"ddti_graded": len(nodules), "held_out_fold": fold},
+                "segmentation_sha256": hashlib.sha256(segmentation_file.read_bytes()).hexdigest(),
                 "epoch": epoch,
                 "fit": config,
                 "augment": augment_config,
