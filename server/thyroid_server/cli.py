@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import ipaddress
 import signal
 import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
-from thyroid_server.command import container_command
-from thyroid_server.embedded import EmbeddedTriton
-from thyroid_server.errors import PreflightError, ServerError
+from thyroid_pipeline import contract
+from thyroid_server.container import container_command
+from thyroid_server.errors import LibraryError, PreflightError, ServerError
+from thyroid_server.ports import resolve
 from thyroid_server.settings import LogLevel, ServerSettings, TlsFiles
 
-_DEFAULT_PROFILE = "default"
+if TYPE_CHECKING:
+    from thyroid_server.embedded import EmbeddedTriton
+
 _REPOSITORY = "model_repository"
 _WATCH_S = 0.5
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -36,19 +40,19 @@ class _StopRequest(BaseException):
 )
 @click.option(
     "--profile",
-    default="cpu",
-    help=f"Take configs/PROFILE.pbtxt of every model that has one; {_DEFAULT_PROFILE!r} takes "
-    "config.pbtxt.",
+    default=contract.CPU_PROFILE,
+    help="Take configs/PROFILE.pbtxt of every model that has one; "
+    f"{contract.DEFAULT_PROFILE!r} takes config.pbtxt.",
 )
 @click.option(
     "--host",
     default="127.0.0.1",
-    help="IPv4 address to listen on. With TLS the HTTP port stays on 127.0.0.1, since Triton "
-    "cannot encrypt it.",
+    help="IPv4 address to listen on. The metrics are plaintext there, and without TLS gRPC and "
+    "HTTP are, too. With TLS the HTTP port stays on 127.0.0.1, since Triton cannot encrypt it.",
 )
-@click.option("--http-port", type=int, default=8000, help="0 for any free one.")
-@click.option("--grpc-port", type=int, default=8001, help="0 for any free one.")
-@click.option("--metrics-port", type=int, default=8002, help="0 for any free one.")
+@click.option("--http-port", type=int, default=contract.HTTP_PORT, help="0 for any free one.")
+@click.option("--grpc-port", type=int, default=contract.GRPC_PORT, help="0 for any free one.")
+@click.option("--metrics-port", type=int, default=contract.METRICS_PORT, help="0 for any free one.")
 @click.option("--log-level", type=click.Choice(get_args(LogLevel)), default="warning")
 @click.option("--tls-certificate", type=_FILE, help="PEM; serves gRPC with TLS.")
 @click.option("--tls-key", type=_FILE, help="PEM; the certificate's private key.")
@@ -59,6 +63,16 @@ class _StopRequest(BaseException):
     help="PEM; what the readiness check shows, where --tls-client-ca did not sign the server's.",
 )
 @click.option("--tls-client-key", type=_FILE, help="PEM; that certificate's private key.")
+@click.option(
+    "--admin-key",
+    envvar="THYROID_ADMIN_KEY",
+    show_envvar=True,
+    help="Key for Triton's administrative protocols (shared memory, model repository, log and "
+    "trace settings), sent as the header admin-key over HTTP and triton-grpc-protocol-admin-key "
+    "over gRPC. The variable keeps it out of this command's line, but Triton itself takes it by "
+    "command line, where other users of this machine may read it.  [default: a random one, which "
+    "nobody is told: they are closed]",
+)
 @click.option(
     "--start-timeout-s",
     type=click.FloatRange(min=0, min_open=True),
@@ -74,7 +88,8 @@ class _StopRequest(BaseException):
 @click.option(
     "--print-command",
     is_flag=True,
-    help="Print the tritonserver command for a Triton container instead.",
+    help="Print the tritonserver command for a Triton container instead, and what it needs "
+    "there. It listens on every address of the container, whatever --host says.",
 )
 def main(
     *,
@@ -90,6 +105,7 @@ def main(
     tls_client_ca: Path | None,
     tls_client_certificate: Path | None,
     tls_client_key: Path | None,
+    admin_key: str | None,
     start_timeout_s: float,
     stop_timeout_s: float,
     print_command: bool,
@@ -102,7 +118,7 @@ def main(
     """
     settings = ServerSettings(
         model_repository=model_repository or _nearest_repository(),
-        profile=None if profile == _DEFAULT_PROFILE else profile,
+        profile=None if profile == contract.DEFAULT_PROFILE else profile,
         host=host,
         http_port=http_port,
         grpc_port=grpc_port,
@@ -111,20 +127,28 @@ def main(
         tls=_tls_files(
             tls_certificate, tls_key, tls_client_ca, tls_client_certificate, tls_client_key
         ),
+        admin_key=admin_key,
         start_timeout_s=start_timeout_s,
         stop_timeout_s=stop_timeout_s,
     )
-    if print_command:
-        click.echo(container_command(settings))
-        return
-    sys.exit(_serve(settings))
+    try:
+        if print_command:
+            click.echo(container_command(settings))
+            return
+        sys.exit(_serve(settings))
+    except ServerError as error:
+        click.echo(f"thyroid-serve: {error}", err=True)
+        sys.exit(2 if isinstance(error, PreflightError) else 1)
 
 
 def _serve(settings: ServerSettings) -> int:
+    if warning := _exposure(settings):
+        click.echo(f"thyroid-serve: warning: {warning}", err=True)
+    server_class = _embedded_triton()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _request_stop)
     try:
-        with EmbeddedTriton(settings) as server:
+        with server_class(settings) as server:
             click.echo(f"gRPC     {server.grpc_address}")
             click.echo(f"HTTP     http://{server.http_address}")
             click.echo(f"metrics  http://{server.metrics_address}/metrics")
@@ -133,12 +157,42 @@ def _serve(settings: ServerSettings) -> int:
         click.echo(f"thyroid-serve: {fault}", err=True)
     except _StopRequest:
         return 0
-    except PreflightError as error:
-        click.echo(f"thyroid-serve: {error}", err=True)
-        return 2
-    except ServerError as error:
-        click.echo(f"thyroid-serve: {error}", err=True)
     return 1
+
+
+def _embedded_triton() -> type[EmbeddedTriton]:
+    """The server's class, whose imports need more than the client's installation has.
+
+    Raises:
+        LibraryError: A library is missing.
+    """
+    try:
+        from thyroid_server.embedded import EmbeddedTriton  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise LibraryError(
+            f"{sys.executable} has no module {error.name}",
+            wanted="the libraries that a server needs and a client does not",
+            mend=f"{sys.executable} -m pip install 'thyroid-triton[server]'",
+        ) from error
+    return EmbeddedTriton
+
+
+def _exposure(settings: ServerSettings) -> str | None:
+    """What strangers on the network can reach, in one line; None where they reach nothing.
+
+    Raises:
+        PortError: The host has no address.
+    """
+    address = ipaddress.ip_address(resolve(settings.host))
+    mutual = settings.tls is not None and settings.tls.client_ca is not None
+    if address.is_loopback or mutual:
+        return None
+    fronts = "gRPC and HTTP, in plaintext," if settings.tls is None else "gRPC"
+    return (
+        f"whoever reaches {address} may use {fronts} and read the metrics; "
+        "--tls-client-ca admits to gRPC only clients with a certificate, and keeps HTTP on "
+        "this machine"
+    )
 
 
 def _request_stop(_number: int, _frame: FrameType | None) -> None:

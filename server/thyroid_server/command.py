@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from thyroid_server.admin import admin_arguments
 from thyroid_server.machine import has_gpu
 from thyroid_server.ports import Endpoint
 from thyroid_server.settings import LogLevel, ServerSettings, TlsFiles
@@ -64,7 +64,11 @@ def common_arguments(
 
 
 def embedded_arguments(
-    settings: ServerSettings, workspace: Workspace, endpoints: Sequence[Endpoint], shm_prefix: str
+    settings: ServerSettings,
+    workspace: Workspace,
+    endpoints: Sequence[Endpoint],
+    shm_prefix: str,
+    admin_key: str,
 ) -> list[str]:
     """The arguments of an embedded server, without the name of the program.
 
@@ -73,22 +77,16 @@ def embedded_arguments(
         workspace: The server's private folder.
         endpoints: HTTP, gRPC and metrics, with real ports.
         shm_prefix: What the name of each of its shared memory files begins with.
+        admin_key: What the administrative protocols want to see.
     """
     return [
         *common_arguments(settings, workspace.models, endpoints),
+        *admin_arguments(admin_key),
         f"--allow-gpu-metrics={str(has_gpu()).lower()}",
         f"--backend-directory={workspace.backends}",
         # The Python-based backends use the Python backend's setting.
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
     ]
-
-
-def container_command(settings: ServerSettings) -> str:
-    """The command that serves the same repository in a Triton container, as one shell line."""
-    arguments = common_arguments(
-        settings, settings.model_repository, endpoints_of(settings, settings.host)
-    )
-    return shlex.join(["tritonserver", *arguments])
 
 
 def _log_arguments(level: LogLevel) -> list[str]:

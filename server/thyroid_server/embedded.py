@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from thyroid_pipeline.warmup import warmup_image
+from thyroid_server.admin import random_admin_key
 from thyroid_server.command import embedded_arguments
 from thyroid_server.errors import ReadinessError, ServerError, StartError
 from thyroid_server.guarded import GuardedServer
@@ -184,7 +185,10 @@ def _start(settings: ServerSettings, preparation: Preparation) -> GuardedServer:
     # Unique, so that its files in /dev/shm can be told from those of any other server.
     shm_prefix = f"thyroid_{secrets.token_hex(8)}_"
     workspace = create_workspace(preparation.wheel, settings.model_repository)
-    arguments = embedded_arguments(settings, workspace, preparation.ports.endpoints, shm_prefix)
+    admin_key = random_admin_key() if settings.admin_key is None else settings.admin_key
+    arguments = embedded_arguments(
+        settings, workspace, preparation.ports.endpoints, shm_prefix, admin_key
+    )
     task = Task(
         command=[str(preparation.wheel.server), *arguments],
         environment=preparation.environment,

@@ -5,7 +5,7 @@ ServerError
 ├── PreflightError        found before anything was started
 │   ├── WheelError        the Triton wheel is missing or incomplete
 │   ├── InterpreterError  the wheel's Python stub cannot run with this interpreter
-│   ├── LibraryError      the stub would find no numpy, the wrong numpy, or not our packages
+│   ├── LibraryError      numpy is missing or the wrong one, or another library is missing
 │   ├── PortError         an address cannot be had
 │   ├── RepositoryError   the model repository is not one, or not for this server
 │   └── TlsError          a TLS file is missing, unreadable, or does not fit the others

@@ -13,6 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
+from thyroid_pipeline import contract
 from thyroid_server.onnx_config import (
     GraphTensor,
     ModelConfigError,
@@ -20,8 +21,6 @@ from thyroid_server.onnx_config import (
     run_options,
     session_options,
 )
-
-DEFAULT_FILE = "model.onnx"
 
 Tensors = dict[str, NDArray[Any]]
 RequestT = TypeVar("RequestT")
@@ -150,9 +149,9 @@ def load_model(arguments: Mapping[str, str]) -> OnnxModel:
     file = (
         Path(arguments["model_repository"])
         / arguments["model_version"]
-        / (config.get("default_model_filename") or DEFAULT_FILE)
+        / (config.get("default_model_filename") or contract.ONNX_FILE)
     )
-    return OnnxModel(file / DEFAULT_FILE if file.is_dir() else file, config)
+    return OnnxModel(file / contract.ONNX_FILE if file.is_dir() else file, config)
 
 
 def answer_all(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from thyroid_server.admin import check_admin_key
 from thyroid_server.command import endpoints_of
 from thyroid_server.errors import PreflightError
 from thyroid_server.interpreter import (
@@ -45,6 +46,7 @@ def prepare(settings: ServerSettings) -> Preparation:
     check_repository(settings.model_repository, settings.profile, backend_names())
     if settings.tls is not None:
         check_tls(settings.tls)
+    check_admin_key(settings.admin_key)
     if settings.log_file is not None:
         _check_log_file(settings.log_file)
     wheel = find_wheel()

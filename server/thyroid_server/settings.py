@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -54,6 +54,10 @@ class ServerSettings:
         log_level: The least that Triton writes.
         log_file: Where its log goes; None sends it to this process's stderr.
         tls: TLS on the gRPC port; None serves in plaintext.
+        admin_key: Key for Triton's administrative protocols over gRPC and HTTP (shared memory,
+            model repository, log and trace settings): visible ASCII without spaces. None makes a
+            random one at every start, which nobody is told: they are closed. Triton takes the key
+            by its command line, where other users of this machine may read it.
         start_timeout_s: How long the server may take until the first image has gone through.
         stop_timeout_s: How long it may take to end by itself before it is killed.
     """
@@ -67,5 +71,6 @@ class ServerSettings:
     log_level: LogLevel = "warning"
     log_file: Path | None = None
     tls: TlsFiles | None = None
+    admin_key: str | None = field(default=None, repr=False)
     start_timeout_s: float = 120.0
     stop_timeout_s: float = 30.0

@@ -135,11 +135,11 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
             self.images.append(image)
         return self.behaviour(image, context, before)
 
-    def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+    def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
         assert request.name == "thyroid_screening"
         return pb.ModelReadyResponse(ready=self.ready)
 
-    def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+    def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         with self._lock:
             self.metadata_calls += 1
         return pb.ModelMetadataResponse(name=request.name, versions=self.versions[request.name])

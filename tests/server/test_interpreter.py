@@ -144,6 +144,7 @@ def test_our_packages_must_be_installed_for_the_stub(tmp_path: Path, message_of:
     with pytest.raises(LibraryError) as error:
         interpreter.check_libraries(fake_python(tmp_path, answer))
     assert "finds no onnxruntime and no thyroid_server" in message_of(error)
+    assert "pip install 'thyroid-triton[server]'" in str(error.value)
 
 
 def test_a_python_that_does_not_run(tmp_path: Path, message_of: Any) -> None:

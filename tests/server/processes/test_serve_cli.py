@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,13 @@ def test_a_taken_port_ends_it_with_exit_code_2_and_no_traceback(
     assert message.startswith(f"thyroid-serve: the gRPC port {port} on 127.0.0.1 is taken\n")
 
 
-def test_the_nearest_repository_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
-) -> None:
-    (tmp_path / "model_repository").symlink_to(repository)
+def test_the_nearest_repository_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "docs" / "deep").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "docs" / "deep")
-    result = CliRunner().invoke(main, ["--print-command"])
-    assert f"--model-repository={tmp_path / 'model_repository'}" in shlex.split(result.output)
+    (tmp_path / "model_repository" / "stray").mkdir(parents=True)
+    result = CliRunner().invoke(main)
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'model_repository'}" in result.output
 
 
 def test_no_repository_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,25 +122,69 @@ def test_wrong_usage_ends_it_with_exit_code_2(repository: Path, arguments: tuple
     assert "Usage:" in result.output
 
 
-def test_the_command_for_a_container() -> None:
-    result = CliRunner().invoke(
-        main,
-        [
-            *("--model-repository", "/my models", "--profile", "default", "--host", "0.0.0.0"),
-            *("--tls-certificate", "/tls/server.pem", "--tls-key", "/tls/server.key"),
-            *("--tls-client-ca", "/tls/ca.pem", "--log-level", "info", "--print-command"),
-        ],
+@pytest.mark.server
+def test_it_warns_once_where_the_network_can_reach_it(cli: Any, lean_repository: Path) -> None:
+    serve = cli("--model-repository", str(lean_repository), "--host", "0.0.0.0", *ANY_PORTS)
+    serve.addresses()
+    serve.process.send_signal(signal.SIGTERM)
+    code, messages = serve.finish()
+    warning, *others = messages.splitlines()
+    assert warning.startswith(
+        "thyroid-serve: warning: whoever reaches 0.0.0.0 may use gRPC and HTTP"
     )
-    assert result.exit_code == 0
-    command, *arguments = shlex.split(result.output)
-    assert command == "tritonserver"
-    assert set(arguments) >= {
-        "--model-repository=/my models",
-        "--grpc-address=0.0.0.0",
-        "--grpc-port=8001",
-        "--http-address=127.0.0.1",
-        "--grpc-use-ssl-mutual=true",
-        "--grpc-root-cert=/tls/ca.pem",
-        "--log-info=true",
-    }
-    assert not any("model-config-name" in argument for argument in arguments)
+    assert (code, others) == (0, ["Signal (15) received."])
+
+
+PAIR = ("--tls-certificate", "server.pem", "--tls-key", "server.key")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warning"),
+    [
+        (("--host", "127.0.0.1"), None),
+        (("--host", "localhost"), None),
+        (("--host", "0.0.0.0"), "gRPC and HTTP, in plaintext, and read the metrics"),
+        (("--host", "0.0.0.0", *PAIR), "gRPC and read the metrics"),
+        (("--host", "0.0.0.0", *PAIR, "--tls-client-ca", "ca.pem"), None),
+    ],
+)
+def test_who_is_warned(tmp_path: Path, arguments: tuple[str, ...], warning: str | None) -> None:
+    # A repository that is missing ends it before it starts anything.
+    gone = str(tmp_path / "gone")
+    result = CliRunner().invoke(main, ["--model-repository", gone, *arguments])
+    assert result.exit_code == 2
+    if warning is None:
+        assert result.output.startswith(f"thyroid-serve: {gone} is missing")
+    else:
+        assert f"may use {warning};" in result.output.splitlines()[0]
+        assert result.output.splitlines()[1].startswith(f"thyroid-serve: {gone} is missing")
+
+
+def test_an_admin_key_that_no_header_can_carry(repository: Path) -> None:
+    for key in ("two words", "schlüssel", "line\nbreak"):
+        for last in ("--log-level=error", "--print-command"):
+            arguments = ["--model-repository", str(repository), "--profile", "cpu"]
+            result = CliRunner().invoke(main, [*arguments, "--admin-key", key, last])
+            assert result.exit_code == 2
+            assert f"the admin key of {len(key)} characters cannot be sent" in result.output
+            assert key not in result.output
+
+
+BLOCKED = """
+import sys
+sys.modules["psutil"] = None
+from thyroid_server.cli import main
+main()
+"""
+
+
+def test_without_the_libraries_of_a_server_it_says_what_to_install(lean_repository: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", BLOCKED, "--model-repository", str(lean_repository), *ANY_PORTS],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout, run.stderr.count("Traceback")) == (2, "", 0)
+    assert run.stderr.startswith(f"thyroid-serve: {sys.executable} has no module psutil\n")
+    assert "pip install 'thyroid-triton[server]'" in run.stderr
