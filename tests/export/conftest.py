@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import torch
 from torch import nn
 
 from thyroid_export.export_onnx import write_onnx
+from thyroid_export.parity_inputs import parity_inputs
 from thyroid_pipeline import contract
 from thyroid_training.resnet18 import ResNet18
-from thyroid_training.serving import ClassificationGraph, SegmentationGraph
+from thyroid_training.serving import ClassificationGraph, SegmentationGraph, normalise
 from thyroid_training.transunet import TransUNet
 from thyroid_training.transunet_config import COMPACT, PAPER
 
@@ -37,23 +39,42 @@ class Exported:
         return onnx.load(self.path)
 
 
-def enliven(network: nn.Module) -> None:
-    """Fresh weights say nearly the same of every pixel; give every layer a say."""
+def enliven(network: TransUNet | ResNet18) -> None:
+    """Give every layer a say, as in a trained network; a fresh one answers alike everywhere.
+
+    Weights of unit gain, statistics of batches from phantoms, an answer of some spread.
+    """
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(module.weight)
-            if isinstance(module, nn.BatchNorm2d):
-                module.running_mean.normal_(0, 0.2)  # type: ignore[union-attr]
-                module.running_var.uniform_(0.3, 1.5)  # type: ignore[union-attr]
             if isinstance(module, (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)):
-                module.weight.uniform_(0.7, 1.3)
-                module.bias.normal_(0, 0.1)
+                nn.init.uniform_(module.weight, 0.7, 1.3)
+                nn.init.normal_(module.bias, 0, 0.1)
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        (frames,) = parity_inputs(contract.TRANSUNET, 2, seed=100)
+        pictures = normalise(torch.from_numpy(frames[:, :, ::2, ::2]).float())
+        network.train()(pictures)  # sets the statistics
+        answer = network.eval()(pictures)
+        last = "head" if isinstance(network, TransUNet) else "fc"
+        network.get_parameter(f"{last}.weight").mul_(1.5 / answer.std())
+        network.get_parameter(f"{last}.bias").add_(0.3)
+        network.train()
 
 
 def export(network: TransUNet | ResNet18, folder: Path) -> Exported:
     path = folder / "model.onnx"
     return Exported(network, path, write_onnx(network, path))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of networks as small as these wait for each other longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def consumers(model: onnx.ModelProto, name: str) -> list[onnx.NodeProto]:
 
 def session_of(path: Path, **options: Any) -> onnxruntime.InferenceSession:
     settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
     for name, value in options.items():
         setattr(settings, name, value)
     return onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
@@ -50,6 +51,10 @@ def test_has_standard_operators_only(exported: Any) -> None:
     operators = Counter(node.op_type for node in model.graph.node)
     assert not {"RoiAlign", "NonMaxSuppression", "If", "Loop", "Scan", "NonZero"} & set(operators)
     if exported.model == contract.TRANSUNET:
+        # TensorRT fuses attention where the scale is applied before the product, not behind it.
+        makers = {name: node.op_type for node in model.graph.node for name in node.output}
+        softmaxes = [node for node in model.graph.node if node.op_type == "Softmax"]
+        assert {makers[node.input[0]] for node in softmaxes} == {"MatMul"}
         assert operators["Softmax"] == exported.network.config.vit_depth
         assert operators["LayerNormalization"] == 2 * exported.network.config.vit_depth + 1
 
@@ -164,19 +169,14 @@ def test_any_batch_gives_what_each_image_gives_alone(exported: Any) -> None:
 
 
 def test_carries_nothing_of_the_machine_that_made_it(exported: Any) -> None:
-    content = exported.path.read_bytes()
-    for trace in (
-        str(CHECKOUT),
-        str(Path.home()) + "/",
-        str(exported.path.parent),
-        f"/{getpass.getuser()}/",
-        "site-packages",
-        ".py",
-        "Traceback",
-        "File ",
-    ):
-        assert trace.encode() not in content, trace
+    for trace in (str(CHECKOUT), str(exported.path.parent), "site-packages", "Traceback"):
+        assert trace.encode() not in exported.path.read_bytes(), trace
     model = exported.load()
+    for initializer in model.graph.initializer:
+        initializer.ClearField("raw_data")  # millions of numbers hold any short word by chance
+    content = model.SerializeToString()
+    for pattern in (rb"/[\w.-]+/[\w.-]+", rb"\.py\b", rb"\bFile ", rb"\bline \d"):
+        assert re.search(pattern, content) is None, pattern
     keys = {item.key for item in model.metadata_props}
     transunet = exported.model == contract.TRANSUNET
     assert keys == ({"thyroid_triton.transunet_config"} if transunet else set())

@@ -56,17 +56,22 @@ def test_the_network_read_back_answers_as_it_did(exported: Any) -> None:
     before = run_torch(exported.graph(), exported.model, inputs)
     after = run_torch(load_graph(exported.path, exported.model), exported.model, inputs)
     served = run_onnx(exported.path, exported.model, inputs)
-    # Half precision rounds a weight by at most 2^-11; of the answer that leaves a little more.
-    tolerances = {"nodule_probability": 4.0, "malignancy": 0.01, "evidence": 0.05}
     for tensor in exported.model.outputs:
         for other in (after, served):
             first = before[tensor.name].astype(np.float64)
             second = other[tensor.name].astype(np.float64)
             difference = np.nanmax(np.abs(first - second))
-            assert difference <= tolerances[tensor.name], (tensor.name, difference)
+            # Half precision rounds a weight by at most 2^-11; of what the weights spread the
+            # answer over, that moves it by a little more.
+            spread = {
+                "evidence": float(np.ptp(first)),
+                "malignancy": 1.0,
+                "nodule_probability": 255.0,
+            }
+            assert difference <= 0.02 * spread[tensor.name], (tensor.name, difference)
             assert np.array_equal(np.isnan(first), np.isnan(second))
     if exported.model == contract.TRANSUNET:  # an answer of one grey level would agree with all
-        assert np.ptp(before["nodule_probability"]) > 50
+        assert len(np.unique(before["nodule_probability"])) > 50
 
 
 def test_config_comes_back(compact: Any, group: Any) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import struct
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from image_bytes import grey_tiff, png, png_chunk
 from numpy.typing import NDArray
 from PIL import Image
-from pictures import encode
 
+from image_bytes import grey_tiff, png, png_chunk
+from pictures import encode
 from thyroid_pipeline import contract
 from thyroid_pipeline.decode import decode_image
 
@@ -27,13 +28,13 @@ GREY_16: NDArray[np.uint16] = random.integers(0, 65536, (HEIGHT, WIDTH), np.uint
 RGB_16: NDArray[np.uint16] = random.integers(0, 65536, (HEIGHT, WIDTH, 3), np.uint16)
 
 
-def differs_by(decoded: NDArray[np.uint8], wanted: NDArray[np.generic]) -> float:
+def differs_by(decoded: NDArray[np.uint8], wanted: NDArray[np.number[Any]]) -> float:
     assert decoded.shape == wanted.shape
     assert decoded.dtype == np.uint8
-    return float(np.abs(decoded.astype(np.float64) - wanted).max())
+    return float(np.abs(decoded.astype(np.float64) - wanted.astype(np.float64)).max())
 
 
-def by_opencv(suffix: str, pixels: NDArray[np.generic]) -> bytes:
+def by_opencv(suffix: str, pixels: NDArray[np.uint8 | np.uint16]) -> bytes:
     """Encode by OpenCV, whose colour order is BGR."""
     return cv2.imencode(suffix, pixels[..., ::-1] if pixels.ndim == 3 else pixels)[1].tobytes()
 
@@ -117,7 +118,7 @@ def test_transparent_entries_of_a_palette_become_black() -> None:
 
 def test_a_transparent_colour_becomes_black() -> None:
     decoded = decode_image(encode(Image.fromarray(GREY), "PNG", transparency=int(GREY[0, 0])))
-    assert differs_by(decoded, np.where(GREY == GREY[0, 0], 0, GREY)) == 0
+    assert differs_by(decoded, np.where(GREY[0, 0] == GREY, 0, GREY)) == 0
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF", "BMP"])

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-import subprocess
-import sys
 import tracemalloc
-import zlib
 
 import numpy as np
 import pytest
-from image_bytes import PNG_SIGNATURE, grey_tiff, png, png_chunk, tiff
 from PIL import Image
-from pictures import encode, png_header
 
+from image_bytes import grey_tiff, png, png_chunk, tiff
+from pictures import encode, png_header
 from thyroid_pipeline import contract
 from thyroid_pipeline.decode import decode_image
 from thyroid_pipeline.errors import ImageError
@@ -112,8 +109,9 @@ def test_truncated(name: str, share: float) -> None:
     message = refusal(data[: int(share * len(data))])
     # A TIFF's directory may stand behind its pixels, a WebP is checked whole before it is opened.
     assert re.search(rf"send the whole file$|{FORMATS}$", message), message
-    if name.split()[-1] in ("PNG", "JPEG", "BMP") and share > 0.5:
-        assert f"the {name.split()[-1]} image is damaged or truncated" in message
+    kind = name.rpartition(" ")[2]
+    if kind in ("PNG", "JPEG", "BMP") and share > 0.5:
+        assert f"the {kind} image is damaged or truncated" in message
         assert "after a valid header of 90 x 70 pixels" in message
 
 
@@ -137,11 +135,10 @@ def test_a_tiff_without_its_size() -> None:
     refusal(tiff({258: 8, 259: 1, 262: 1}, b""))
 
 
-def test_what_is_quoted_from_the_file_stays_out_of_the_message() -> None:
-    broken = PNG_SIGNATURE + png_chunk(b"IHDR", bytes(13)) + png_chunk(b"Jane", b"Doe")
-    assert "Jane" not in refusal(broken)
-    name = b"NAME^Jane"
-    assert "Jane" not in refusal(encode(PICTURE)[:60] + name * 9)
+def test_text_of_the_file_stays_out_of_the_message() -> None:
+    name = png_chunk(b"tEXt", b"Name\0Jane Doe")
+    for data in (WHOLE["PNG"][:60] + b"Jane Doe" * 9, png(GREY, before=name)[:-40]):
+        assert "Jane" not in refusal(data)
 
 
 # --- sizes
@@ -177,136 +174,6 @@ def test_too_many_pixels(width: int, height: int) -> None:
     )
 
 
-def huge_headers() -> dict[str, bytes]:
-    """50,000 x 50,000 pixels, or as many as the format has room for, and hardly any data."""
-    grey = Image.new("L", (64, 64))
-    jpeg = bytearray(encode(grey, "JPEG"))
-    size = jpeg.index(b"\xff\xc0") + 5
-    jpeg[size : size + 4] = b"\xc3\x50\xc3\x50"
-    bmp = bytearray(encode(grey, "BMP"))
-    bmp[18:26] = (50_000).to_bytes(4, "little") * 2
-    lossless = b"\x2f" + ((16382 << 14) | 16382).to_bytes(4, "little") + bytes(21)
-    webp = b"WEBPVP8L" + len(lossless).to_bytes(4, "little") + lossless
-    return {
-        "PNG": png_header(50_000, 50_000),
-        "JPEG": bytes(jpeg),
-        "BMP": bytes(bmp),
-        "TIFF": grey_tiff(np.zeros((2, 2), np.uint8), more_tags=[(256, 50_000), (257, 50_000)]),
-        "WEBP": b"RIFF" + len(webp).to_bytes(4, "little") + webp,
-    }
-
-
-@pytest.mark.parametrize("image_format", contract.IMAGE_FORMATS)
-def test_a_huge_header_costs_nothing(image_format: str) -> None:
-    data = huge_headers()[image_format]
-    assert len(data) < 6000
-    tracemalloc.start()
-    matches(data, f"far more than {LIMIT} pixels, the largest accepted: scale the image down")
-    assert tracemalloc.get_traced_memory()[1] < 2 * MIB
-    tracemalloc.stop()
-
-
-# --- bombs
-
-
-def text_bomb(kind: bytes, count: int = 1) -> bytes:
-    packed = zlib.compress(bytes(20_000_000), 9)
-    head = {b"zTXt": b"a\0\0", b"iTXt": b"a\0\1\0\0\0", b"iCCP": b"a\0\0"}[kind]
-    return png_chunk(kind, head + packed) * count
-
-
-def tile_bomb() -> bytes:
-    side = 12_000
-    packed = zlib.compress(bytes(side * side), 9)
-    tags = {256: 90, 257: 70, 258: 8, 259: 8, 262: 1, 277: 1}
-    tiles = {322: side, 323: side, 324: None, 325: len(packed)}
-    return tiff({**tags, **tiles}, packed)
-
-
-def scan_bomb(scans: int) -> bytes:
-    """A progressive JPEG whose last scan comes again and again."""
-    data = encode(Image.new("L", (2000, 2000), 128), "JPEG", progressive=True)
-    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * scans + data[-2:]
-
-
-BOMBS = {
-    "zTXt": png(GREY, before=text_bomb(b"zTXt")),
-    "zTXt behind": png(GREY, after=text_bomb(b"zTXt")),
-    "iTXt": png(GREY, before=text_bomb(b"iTXt")),
-    "iCCP": png(GREY, before=text_bomb(b"iCCP")),
-    "zTXt, many": png(GREY, before=text_bomb(b"zTXt", 50)),
-    "tiles": tile_bomb(),
-    "scans": scan_bomb(3000),
-    **huge_headers(),
-}
-
-
-@pytest.mark.parametrize("name", ["zTXt", "zTXt behind", "iTXt", "iCCP", "zTXt, many"])
-def test_a_bomb_among_a_pngs_remarks_is_not_unpacked(name: str) -> None:
-    tracemalloc.start()
-    matches(BOMBS[name], "Decompressed data too large")
-    assert tracemalloc.get_traced_memory()[1] < 8 * MIB
-    tracemalloc.stop()
-
-
-def test_a_tile_far_larger_than_the_picture_is_not_unpacked() -> None:
-    assert len(BOMBS["tiles"]) < 200_000
-    matches(
-        BOMBS["tiles"],
-        rf"TIFF image is stored in tiles of 12000 x 12000 pixels, at most {LIMIT} in all are "
-        "accepted: save it anew without tiles",
-    )
-
-
-def test_thousands_of_scans_are_not_painted() -> None:
-    assert len(BOMBS["scans"]) < 100_000
-    matches(
-        BOMBS["scans"],
-        r"the JPEG image has 3,006 scans, at most 64 are accepted: save it anew as a baseline JPEG "
-        "or as PNG",
-    )
-    assert decode_image(scan_bomb(20)).shape == (2000, 2000)
-
-
-_MEASURE = """
-import resource, sys
-from thyroid_pipeline.decode import decode_image
-from thyroid_pipeline.errors import ImageError
-
-def refuse(path):
-    with open(path, "rb") as file:
-        data = file.read()
-    try:
-        decode_image(data)
-    except ImageError:
-        return
-    raise SystemExit(f"{path} decodes")
-
-refuse(sys.argv[1])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for path in sys.argv[1:]:
-    refuse(path)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
-
-
-def test_no_bomb_takes_memory_outside_python_either(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("bombs")
-    paths = []
-    for name, data in BOMBS.items():
-        paths.append(folder / name)
-        paths[-1].write_bytes(data)
-    run = subprocess.run(
-        [sys.executable, "-c", _MEASURE, *map(str, paths)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    assert int(run.stdout) < 32 * 1024  # KiB
-
-
 # --- kinds of pixels
 
 
@@ -337,7 +204,7 @@ def test_inverted_tiff_is_turned_or_refused_never_taken_as_it_is() -> None:
     inverted = decode_image(grey_tiff(GREY, white_is_zero=True))
     assert np.array_equal(inverted, 255 - GREY)
     matches(
-        grey_tiff(GREY.astype(np.uint16) * 257, white_is_zero=True),
+        grey_tiff(GREY.astype(np.uint16), white_is_zero=True),
         r"16-bit TIFF image counts from white \(0\) to black; black as 0 was wanted",
     )
 
@@ -358,7 +225,9 @@ def test_several_frames(image_format: str) -> None:
 
 def test_two_pictures_in_one_jpeg_file() -> None:
     buffer = io.BytesIO()
-    PICTURE.convert("RGB").save(buffer, "MPO", save_all=True, append_images=[PICTURE.convert("RGB")])
+    PICTURE.convert("RGB").save(
+        buffer, "MPO", save_all=True, append_images=[PICTURE.convert("RGB")]
+    )
     matches(buffer.getvalue(), "image holds several frames, one was wanted")
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from thyroid_training.dataset import Sample, read_ddti
 from thyroid_training.phantoms import Phantom, PhantomTraits, make_phantom
@@ -29,6 +31,15 @@ ROWS = (
     ("18_1", "18", "", ""),
 )
 COLUMNS = ("id", "case", "tirads", "label", "composition", "dup_group")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of networks as small as these wait for each other longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -36,6 +37,10 @@ def sample(name: str, group: str, label: int | None) -> Sample:
     return Sample(name, group, empty.astype(np.uint8), empty, empty, GEOMETRY, label)
 
 
+def encode(suffix: str, grey: NDArray[np.uint8]) -> bytes:
+    return cv2.imencode(suffix, grey)[1].tobytes()
+
+
 def write_manifest(folder: Path, rows: list[tuple[str, str]]) -> None:
     """A manifest of cases and duplicate groups alone; every image is the same."""
     for name in ("images", "masks"):
@@ -47,8 +52,8 @@ def write_manifest(folder: Path, rows: list[tuple[str, str]]) -> None:
         writer.writerow(["id", "case", "label", "dup_group"])
         for number, (case, duplicates) in enumerate(rows):
             writer.writerow([number, case, "1", duplicates])
-            (folder / "images" / f"{number}.jpg").write_bytes(cv2.imencode(".jpg", grey)[1])
-            (folder / "masks" / f"{number}.png").write_bytes(cv2.imencode(".png", grey)[1])
+            (folder / "images" / f"{number}.jpg").write_bytes(encode(".jpg", grey))
+            (folder / "masks" / f"{number}.png").write_bytes(encode(".png", grey))
 
 
 def groups_of(folder: Path) -> list[set[int]]:
@@ -165,7 +170,7 @@ def test_foreign_manifest_is_told(tmp_path: Path) -> None:
 def test_outline_of_another_size_is_told(ddti_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "ddti"
     shutil.copytree(ddti_folder, folder)
-    small = cv2.imencode(".png", np.zeros((180, 280), np.uint8))[1]
+    small = encode(".png", np.zeros((180, 280), np.uint8))
     (folder / "masks" / "2_1.png").write_bytes(small)
     with pytest.raises(ValueError, match="outline of 2_1 is 280 x 180 pixels, its image 560 x 360"):
         read_ddti(folder)

@@ -6,23 +6,15 @@ import csv
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from thyroid_training.dataset import read_ddti, split_folds
 
-DDTI = Path(__file__).resolve().parents[3] / "shared" / "data" / "ddti"
 
-pytestmark = pytest.mark.skipif(
-    not DDTI.is_dir(), reason="the DDTI set is not at ../shared/data/ddti; it may not be shipped"
-)
-
-
-def test_folds_of_the_real_set_part_no_patient_and_no_picture() -> None:
-    samples = read_ddti(DDTI)
+def test_folds_of_the_real_set_part_no_patient_and_no_picture(ddti: Path) -> None:
+    samples = read_ddti(ddti)
     assert len(samples) == 398
     assert Counter(sample.label for sample in samples) == {0: 60, 1: 286, None: 52}
     assert all(sample.truth.any() and sample.mask.any() for sample in samples)
-    with (DDTI / "manifest.csv").open(newline="") as file:
+    with (ddti / "manifest.csv").open(newline="") as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     folds = split_folds(samples)
     assert sorted(index for fold in folds for index in fold) == list(range(398))

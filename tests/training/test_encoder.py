@@ -20,7 +20,7 @@ def standardise(kernels: NDArray[np.float32]) -> NDArray[np.float64]:
     flat = (flat - flat.mean(axis=1, keepdims=True)) / np.sqrt(
         flat.var(axis=1, keepdims=True) + 1e-5
     )
-    return flat.reshape(kernels.shape)
+    return np.asarray(flat.reshape(kernels.shape))
 
 
 @pytest.fixture(scope="module")

@@ -141,7 +141,7 @@ def test_predicts_as_it_is_served(
     network = TransUNet(small_config).eval()
     with torch.no_grad():
         network.head.weight.zero_()
-        network.head.bias.fill_(float(np.log(0.2 / 0.8)))
+        network.get_parameter("head.bias").fill_(float(np.log(0.2 / 0.8)))
     maps = predict_probability(network, [sample.frame for sample in ddti_samples[:2]])
     assert [map_.shape for map_ in maps] == [(64, 64)] * 2
     assert {int(value) for map_ in maps for value in np.unique(map_)} == {51}  # 0.2 * 255
@@ -154,7 +154,7 @@ def test_mean_dice_of_everything_and_of_nothing(
     network = TransUNet(small_config).eval()
     with torch.no_grad():
         network.head.weight.zero_()
-        network.head.bias.fill_(bias)
+        network.get_parameter("head.bias").fill_(bias)
     samples = ddti_samples[:3]
     areas = [
         sample.mask.reshape(64, 7, 64, 7).mean(axis=(1, 3)).__ge__(0.5).mean() for sample in samples

@@ -12,6 +12,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
+from thyroid_export.repository import write_repository
 from thyroid_pipeline import contract
 from thyroid_pipeline.errors import ImageError
 from thyroid_pipeline.mask_png import decode_mask
@@ -45,7 +46,7 @@ def segmentation_of(config: TransUNetConfig, probability: float) -> TransUNet:
     network = TransUNet(config)
     with torch.no_grad():
         network.head.weight.zero_()
-        network.head.bias.fill_(float(np.log(probability / (1 - probability))))
+        network.get_parameter("head.bias").fill_(float(np.log(probability / (1 - probability))))
     return network
 
 
@@ -125,11 +126,19 @@ def test_networks_are_read_from_the_repository(
         path = onnx_path(tmp_path, model)
         path.parent.mkdir(parents=True)
         onnx.save(file, path)
+    write_repository(tmp_path)
     read = OfflinePipeline.from_repository(tmp_path).screen(image)
     direct = pipeline_of(tiny_config, 0.99, classifier).screen(image)
+    assert read.crop.nodule_found
     assert read.malignancy == direct.malignancy
     assert np.array_equal(read.evidence, direct.evidence)
     assert read.crop.mask == direct.crop.mask
+    # The cropper is tuned in its config, for this pipeline as for the server.
+    config = tmp_path / "roi_cropper" / "configs" / "cpu.pbtxt"
+    text = config.read_text()
+    assert text.count('string_value: "0.5"') == 1
+    config.write_text(text.replace('string_value: "0.5"', 'string_value: "0.995"'))
+    assert not OfflinePipeline.from_repository(tmp_path).screen(image).crop.nodule_found
 
 
 def test_a_repository_without_networks_is_told(tmp_path: Path) -> None:

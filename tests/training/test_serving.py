@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -42,8 +43,8 @@ def classifier() -> ResNet18:
     network = ResNet18().eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):  # as after training, so that nothing cancels
-            nn.init.uniform_(module.running_var, 0.5, 2.0)
-            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.get_buffer("running_var"), 0.5, 2.0)
+            nn.init.normal_(module.get_buffer("running_mean"))
     return network
 
 
@@ -88,7 +89,7 @@ def test_probability_is_rounded_half_up_to_255(offset: float, moved: int) -> Non
 
 def test_certainty_is_0_and_255() -> None:
     for logit, wanted in ((-100.0, 0), (100.0, 255), (0.0, 128)):
-        graph = graph_around(lambda x, logit=logit: torch.full_like(x, logit))
+        graph = graph_around(partial(torch.full_like, fill_value=logit))
         answer = graph(torch.zeros(1, 1, SIDE, SIDE, dtype=torch.uint8))
         assert answer.unique().tolist() == [wanted]
 

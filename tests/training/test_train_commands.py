@@ -11,6 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from thyroid_training.cli import main
+from thyroid_training.runs import Run
+from thyroid_training.transunet import TransUNet
+from thyroid_training.transunet_config import SIZES, TransUNetConfig
 
 # Every command's help, and phantoms, in a process of its own: none of it may need torch.
 WITHOUT_TORCH = """
@@ -71,6 +74,23 @@ def test_a_folder_that_is_no_set_is_refused(tmp_path: Path) -> None:
     assert "manifest.csv does not exist" in output
     assert "--data" in output
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_have_seen_the_held_out_images_are_refused(
+    ddti_folder: Path,
+    tmp_path: Path,
+    tiny_config: TransUNetConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(SIZES, "compact", tiny_config)
+    Run(tmp_path / "first").save(TransUNet(tiny_config), {"data": {"held_out_fold": 1}})
+    code, output = run(
+        *("segmentation", "--data", ddti_folder, "--out", tmp_path / "second", "--fold", 0),
+        *("--initial", tmp_path / "first", "--phantoms", 0),
+    )
+    assert code == 1
+    assert "the initial run held out fold 1, fold 0 was wanted" in output
+    assert not (tmp_path / "second").exists()
 
 
 def test_a_file_that_is_no_network_is_refused(ddti_folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from thyroid_export import export_onnx
 from thyroid_export.cli import main as export
 from thyroid_pipeline import contract
 from thyroid_training import recipes
@@ -35,6 +36,7 @@ def test_fit_export_and_judge(
 ) -> None:
     monkeypatch.setitem(SIZES, "compact", tiny_config)
     monkeypatch.setattr(recipes, "_JUDGED_PHANTOMS", 2)
+    monkeypatch.setattr(export_onnx, "_PARITY_COUNT", 2)
     threads = torch.get_num_threads()
     data = ("--data", ddti_folder, "--threads", threads)
     repository = tmp_path / "model repository"
