@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from thyroid_server.embedded import EmbeddedTriton, ServerSettings
 from thyroid_training.offline import OfflinePipeline
 
-# A busy machine is no failure.
-hypothesis_settings.register_profile("untimed", deadline=None)
+# Property tests are judged by what they find, not by how long a busy machine takes over it.
+hypothesis_settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 hypothesis_settings.load_profile("untimed")
 
 

@@ -1,8 +1,0 @@
-"""Property tests are judged by what they find, not by how long a busy machine takes over it."""
-
-from __future__ import annotations
-
-from hypothesis import HealthCheck, settings
-
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
