@@ -48,7 +48,7 @@ def python_model(tmp_path: Path) -> Callable[..., ServerSettings]:
         (model / "1" / "model.py").write_text(
             "class TritonPythonModel:\n"
             f"    def initialize(self, args):\n        {initialize}\n"
-            "    def execute(self, requests):\n        raise NotImplementedError\n"
+            "    def execute(self, requests):\n        return []\n"
         )
         return ServerSettings(model.parent, **({"stop_timeout_s": 0.0} | options))
 
