@@ -53,3 +53,13 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
     assert "Usage:" in result.output
+
+
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As Python marks what cannot be imported; what was imported before must be asked for anew.
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.delitem(sys.modules, "thyroid_export.export_onnx", raising=False)
+    result = CliRunner().invoke(main, ["onnx", "--run", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "onnx is not installed, which this command needs" in result.output
+    assert "thyroid-triton[export]" in result.output

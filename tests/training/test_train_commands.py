@@ -129,3 +129,12 @@ def test_wrong_usage_is_exit_code_2(tmp_path: Path, option: str, value: object) 
     code, output = run("segmentation", "--data", tmp_path, "--out", tmp_path, option, value)
     assert code == 2
     assert option in output
+
+
+def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # how Python marks what cannot be imported
+    arguments = ["segmentation", "--data", str(tmp_path), "--out", str(tmp_path / "run")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "torch is not installed, which this command needs" in result.output
+    assert "thyroid-triton[training]" in result.output
