@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from thyroid_client.options import Tls
+from thyroid_pipeline import contract
 
-DEFAULT_PORT = 8001  # Triton's gRPC port
+DEFAULT_ADDRESS = f"localhost:{contract.GRPC_PORT}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def parse_address(text: str, tls: Tls | None) -> Address:
     if separator and scheme not in {"grpc", "grpcs"}:
         raise ValueError(
             f"the address {text!r} has the scheme {scheme!r}; {wanted}: give Triton's gRPC port, "
-            f"by default {DEFAULT_PORT}"
+            f"by default {contract.GRPC_PORT}"
         )
     try:
         parts = urlsplit(f"//{rest}")
@@ -60,4 +61,4 @@ def parse_address(text: str, tls: Tls | None) -> Address:
     if scheme == "grpcs" and tls is None:
         tls = Tls()
     bracketed = f"[{host}]" if ":" in host else host
-    return Address(f"{bracketed}:{port or DEFAULT_PORT}", tls)
+    return Address(f"{bracketed}:{port or contract.GRPC_PORT}", tls)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 
 import tenacity
 
+from thyroid_client._address import DEFAULT_ADDRESS
 from thyroid_client._base import BaseClient, Exchange, check_iterable
 from thyroid_client._retry import Attempts, means_not_ready, ready_arguments, retry_arguments
 from thyroid_client._sources import ImageSource
@@ -55,7 +56,7 @@ class AsyncThyroidClient(BaseClient):
 
     def __init__(
         self,
-        address: str = "localhost:8001",
+        address: str = DEFAULT_ADDRESS,
         *,
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from thyroid_client._address import DEFAULT_ADDRESS
 from thyroid_client._output import REPORT_NAME, RESULTS_NAME, OutputFolder
 from thyroid_client.client import ThyroidClient
 from thyroid_client.discover import find_images
@@ -57,7 +58,7 @@ Research use only: not a medical device, not for diagnosis.
 )
 @click.option(
     "--server",
-    default="localhost:8001",
+    default=DEFAULT_ADDRESS,
     metavar="ADDRESS",
     help="host:port of Triton's gRPC service; grpcs://host:port for TLS.",
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import tenacity
 
+from thyroid_client._address import DEFAULT_ADDRESS
 from thyroid_client._base import BaseClient, Exchange, check_iterable
 from thyroid_client._retry import Attempts, means_not_ready, ready_arguments, retry_arguments
 from thyroid_client._sources import ImageSource
@@ -44,7 +45,7 @@ class ThyroidClient(BaseClient):
 
     def __init__(
         self,
-        address: str = "localhost:8001",
+        address: str = DEFAULT_ADDRESS,
         *,
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,

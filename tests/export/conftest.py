@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from miniatures import TINY_PAPER
 from thyroid_export.export_onnx import write_onnx
 from thyroid_export.parity_inputs import parity_inputs
 from thyroid_pipeline import contract
 from thyroid_training.resnet18 import ResNet18
 from thyroid_training.serving import ClassificationGraph, SegmentationGraph, normalise
 from thyroid_training.transunet import TransUNet
-from thyroid_training.transunet_config import COMPACT, PAPER
+from thyroid_training.transunet_config import COMPACT
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,6 @@ def export(network: TransUNet | ResNet18, folder: Path) -> Exported:
     return Exported(network, path, write_onnx(network, path))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of networks as small as these wait for each other longer than they compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def compact(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     torch.manual_seed(0)
@@ -89,19 +79,7 @@ def compact(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 def group(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The paper's layers in miniature: weight standardisation, group normalisation, bottlenecks."""
     torch.manual_seed(1)
-    config = dataclasses.replace(
-        PAPER,
-        stem_width=32,
-        stage_widths=(128, 128, 128),
-        stage_depths=(1, 1, 1),
-        vit_width=32,
-        vit_depth=1,
-        vit_heads=2,
-        vit_mlp_width=64,
-        bridge_width=16,
-        decoder_widths=(16, 8, 8, 8),
-    )
-    network = TransUNet(config)
+    network = TransUNet(TINY_PAPER)
     enliven(network)
     with torch.no_grad():
         # Kernels so small that a second standardisation would change them.

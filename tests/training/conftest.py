@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
+from miniatures import TINY_COMPACT
 from thyroid_training.dataset import Sample, read_ddti
 from thyroid_training.phantoms import Phantom, PhantomTraits, make_phantom
-from thyroid_training.transunet_config import COMPACT, TransUNetConfig
+from thyroid_training.transunet_config import TransUNetConfig
 
 # id, case, label, dup_group: patients with two images, a picture under two patients' ids, a third
 # patient joined through a second duplicate, and images without a grade.
@@ -33,30 +31,10 @@ ROWS = (
 COLUMNS = ("id", "case", "tirads", "label", "composition", "dup_group")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of networks as small as these wait for each other longer than they compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def tiny_config() -> TransUNetConfig:
     """A TransUNet of the served sides that runs in milliseconds."""
-    return dataclasses.replace(
-        COMPACT,
-        stem_width=8,
-        stage_widths=(8, 16, 16),
-        stage_depths=(1, 1, 1),
-        vit_width=16,
-        vit_depth=1,
-        vit_heads=2,
-        vit_mlp_width=32,
-        bridge_width=8,
-        decoder_widths=(8, 8, 8, 8),
-    )
+    return TINY_COMPACT
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
+from miniatures import TINY_PAPER
 from thyroid_pipeline import contract
 from thyroid_training.checkpoint import (
     CONFIG_KEY,
@@ -27,7 +27,7 @@ from thyroid_training.checkpoint import (
 from thyroid_training.encoder import StandardisedConv2d
 from thyroid_training.resnet18 import ResNet18
 from thyroid_training.transunet import TransUNet
-from thyroid_training.transunet_config import PAPER, TransUNetConfig
+from thyroid_training.transunet_config import TransUNetConfig
 
 
 def parameters_of(
@@ -96,18 +96,7 @@ def test_large_parameters_come_back_as_half_precision_left_them(
 
 
 def test_standardised_kernels_are_not_standardised_twice(tmp_path: Path) -> None:
-    config = dataclasses.replace(
-        PAPER,
-        stem_width=32,
-        stage_widths=(128, 128, 128),
-        stage_depths=(1, 1, 1),
-        vit_width=32,
-        vit_depth=1,
-        vit_heads=2,
-        vit_mlp_width=64,
-        bridge_width=16,
-        decoder_widths=(8, 8, 8, 8),
-    )
+    config = TINY_PAPER
     parameters = parameters_of(TransUNet(config))
     read = load_transunet(write(tmp_path / "model.onnx", parameters, config_metadata(config)))
     kinds = [module for module in read.modules() if isinstance(module, StandardisedConv2d)]

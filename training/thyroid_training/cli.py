@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from thyroid_training.command_errors import PlainErrors
+from thyroid_training.protocol import FOLDS
 from thyroid_training.transunet_config import SIZES
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -28,8 +29,8 @@ _FOLD = click.option(
     "--fold",
     default=0,
     show_default=True,
-    type=click.IntRange(0, 4),
-    help="Which of five folds is held out; folds never part a patient's images.",
+    type=click.IntRange(0, FOLDS - 1),
+    help=f"Which of the {FOLDS} folds is held out; folds never part a patient's images.",
 )
 _SEED = click.option(
     "--seed",

@@ -20,6 +20,7 @@ from thyroid_pipeline.decode import decode_image
 from thyroid_pipeline.letterbox import Geometry, letterbox, plan_letterbox
 from thyroid_pipeline.sector import cut_sector, find_sector
 from thyroid_training.phantoms import make_phantom, sample_traits
+from thyroid_training.protocol import FOLDS
 
 # Of manifest.csv; `label` and `dup_group` may be empty.
 _COLUMNS = ("id", "case", "label", "dup_group")
@@ -137,7 +138,7 @@ def _join_groups(rows: Sequence[tuple[str, str]]) -> list[str]:
     return [find(f"case {case}") for case, _ in rows]
 
 
-def split_folds(samples: Sequence[Sample], folds: int = 5, seed: int = 0) -> list[list[int]]:
+def split_folds(samples: Sequence[Sample], folds: int = FOLDS, seed: int = 0) -> list[list[int]]:
     """Split by group, with the classes in each fold as in the whole.
 
     Args:
