@@ -4,7 +4,8 @@
 
     with ThyroidClient("localhost:8001") as client:
         screening = client.screen("neck.png")
-        if screening.nodule_found:
+        print(screening.decision.label)
+        if screening.malignancy is not None:
             print(screening.malignancy, screening.box, screening.morphology.height_to_width)
 
 Research use only: not a medical device, not for diagnosis.
@@ -34,6 +35,7 @@ from thyroid_client.errors import (
 from thyroid_client.options import Limits, RetryPolicy, Timeouts, Tls
 from thyroid_client.screening import Box, Morphology, Screening, ScreenResult, Timings
 from thyroid_client.transport import AsyncTransport, Cancellation, RawAnswer, RawTensor, Transport
+from thyroid_pipeline.contract import Decision
 
 __all__ = [
     "AccessDenied",
@@ -47,6 +49,7 @@ __all__ = [
     "ClientClosed",
     "ConnectionFailed",
     "DeadlineExceeded",
+    "Decision",
     "ImageRejected",
     "ImageSource",
     "ImageUnreadable",

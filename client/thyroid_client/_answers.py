@@ -15,16 +15,26 @@ from thyroid_client.errors import AnswerError
 from thyroid_client.screening import Box, Morphology
 from thyroid_client.transport import RawAnswer, RawTensor
 from thyroid_pipeline import contract
+from thyroid_pipeline.contract import Decision
 from thyroid_pipeline.errors import ImageError
 from thyroid_pipeline.mask_png import decode_mask
+
+# Where there is no opinion on malignancy and no evidence, and why.
+_WITHOUT_OPINION = {
+    Decision.NO_NODULE: "no nodule was found",
+    Decision.OUT_OF_DISTRIBUTION: "the image is out of distribution",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Findings:
     """The part of a `Screening` that stands in the answer itself; same names, same meaning."""
 
+    decision: Decision
     nodule_found: bool
     malignancy: float | None
+    forest_malignancy: float | None
+    ood_score: float
     mask: npt.NDArray[np.bool_]
     box: Box | None
     morphology: Morphology | None
@@ -35,8 +45,10 @@ def read_answer(answer: RawAnswer) -> Findings:
     """Read the answer to one image.
 
     Every output of the contract must be there, of its type and its shape with a batch of 1, and
-    they must agree with each other: a mask, a box and a probability with a nodule, none without.
-    Outputs that the contract does not know are left alone, so that a newer server may answer more.
+    they must agree with each other: a mask, a box and figures with a nodule, none without; a
+    decision that nodule and out-of-distribution score allow; both opinions and the evidence where
+    there is a nodule in distribution, none elsewhere. Outputs that the contract does not know are
+    left alone, so that a newer server may answer more.
 
     Args:
         answer: As it came.
@@ -48,43 +60,95 @@ def read_answer(answer: RawAnswer) -> Findings:
         AnswerError: The answer is no screening by the contract.
     """
     found = bool(_array(answer, contract.NODULE_FOUND)[0])
-    malignancy = float(_array(answer, contract.MALIGNANCY)[0])
+    ood_score = float(_array(answer, contract.OOD_SCORE)[0])
+    decision = _decision(int(_array(answer, contract.DECISION)[0]), found, ood_score)
+    why_no_opinion = _WITHOUT_OPINION.get(decision)
+    malignancy = _opinion(answer, contract.MALIGNANCY, why_no_opinion)
+    forest_malignancy = _opinion(answer, contract.FOREST_MALIGNANCY, why_no_opinion)
+    evidence = _evidence(answer, why_no_opinion)
     box = Box(*(int(value) for value in _array(answer, contract.BOX)))
     mask = _mask(answer)
     figures = _array(answer, contract.MORPHOLOGY)
-    evidence = _array(answer, contract.EVIDENCE)
-    if not np.isfinite(evidence).all():
-        raise _unfit(contract.EVIDENCE, "holds numbers that are not finite")
-    if np.isinf(figures).any():
-        raise _unfit(contract.MORPHOLOGY, "holds infinite figures")
-    if not found:
-        _check_without_nodule(malignancy, mask, box)
-        return Findings(
-            nodule_found=False, malignancy=None, mask=mask, box=None, morphology=None, evidence=None
-        )
-    _check_with_nodule(malignancy, mask, box)
+    if found:
+        _check_nodule(mask, box, figures)
+    else:
+        _check_no_nodule(mask, box, figures)
     return Findings(
-        nodule_found=True,
+        decision=decision,
+        nodule_found=found,
         malignancy=malignancy,
+        forest_malignancy=forest_malignancy,
+        ood_score=ood_score,
         mask=mask,
-        box=box,
-        morphology=Morphology(tuple(figures.tolist())),
+        box=box if found else None,
+        morphology=Morphology(tuple(figures.tolist())) if found else None,
         evidence=evidence,
     )
 
 
-def _check_without_nodule(malignancy: float, mask: npt.NDArray[np.bool_], box: Box) -> None:
-    if not math.isnan(malignancy):
-        raise _unfit(contract.MALIGNANCY, f"is {malignancy} though no nodule was found")
+def _decision(value: int, found: bool, ood_score: float) -> Decision:
+    """Return the decision once it is the one, or one of those, that the rest of the answer allows.
+
+    Where the operating point lies is the server's to know: which of the three decisions about a
+    nodule it is, is taken as it comes.
+    """
+    if not (math.isfinite(ood_score) and ood_score >= 0):
+        raise _unfit(contract.OOD_SCORE, f"is {ood_score}")
+    try:
+        decision = Decision(value)
+    except ValueError:
+        raise _unfit(contract.DECISION, f"is {value}") from None
+    if ood_score > contract.OOD_LIMIT:
+        fits, why = decision is Decision.OUT_OF_DISTRIBUTION, "is above"
+    elif not found:
+        fits, why = decision is Decision.NO_NODULE, "is not above"
+    else:
+        fits, why = decision not in _WITHOUT_OPINION, "is not above"
+    if not fits:
+        nodule = "a nodule was found" if found else "no nodule was found"
+        raise _unfit(
+            contract.DECISION,
+            f"is {value} ({decision.label}) though {nodule} and `{contract.OOD_SCORE.name}` "
+            f"(={ood_score:g}) {why} {contract.OOD_LIMIT:g}",
+        )
+    return decision
+
+
+def _opinion(answer: RawAnswer, tensor: contract.Tensor, why_none: str | None) -> float | None:
+    """Return a probability, or None where there must not be one."""
+    value = float(_array(answer, tensor)[0])
+    if why_none is None:
+        if not 0 <= value <= 1:  # NaN is not, either
+            raise _unfit(tensor, f"is {value} though there is a nodule to judge")
+        return value
+    if not math.isnan(value):
+        raise _unfit(tensor, f"is {value} though {why_none}")
+    return None
+
+
+def _evidence(answer: RawAnswer, why_none: str | None) -> npt.NDArray[np.float32] | None:
+    evidence = _array(answer, contract.EVIDENCE)
+    if not np.isfinite(evidence).all():
+        raise _unfit(contract.EVIDENCE, "holds numbers that are not finite")
+    if why_none is None:
+        return evidence
+    if evidence.any():
+        raise _unfit(contract.EVIDENCE, f"is not 0 throughout though {why_none}")
+    return None
+
+
+def _check_no_nodule(
+    mask: npt.NDArray[np.bool_], box: Box, figures: npt.NDArray[np.float32]
+) -> None:
     if mask.any():
         raise _unfit(contract.MASK, "shows a nodule though none was found")
     if any(box.as_tuple()):
         raise _unfit(contract.BOX, f"is {box.as_tuple()} though no nodule was found")
+    if not np.isnan(figures).all():
+        raise _unfit(contract.MORPHOLOGY, "holds figures though no nodule was found")
 
 
-def _check_with_nodule(malignancy: float, mask: npt.NDArray[np.bool_], box: Box) -> None:
-    if not 0 <= malignancy <= 1:
-        raise _unfit(contract.MALIGNANCY, f"is {malignancy}")
+def _check_nodule(mask: npt.NDArray[np.bool_], box: Box, figures: npt.NDArray[np.float32]) -> None:
     if not mask.any():
         raise _unfit(contract.MASK, "is empty though a nodule was found")
     height, width = mask.shape
@@ -92,6 +156,8 @@ def _check_with_nodule(malignancy: float, mask: npt.NDArray[np.bool_], box: Box)
     inside = x >= 0 and y >= 0 and x + box_width <= width and y + box_height <= height
     if not inside or box_width < 1 or box_height < 1:
         raise _unfit(contract.BOX, f"is {box.as_tuple()} in an image of {width} x {height} pixels")
+    if np.isinf(figures).any():
+        raise _unfit(contract.MORPHOLOGY, "holds infinite figures")
 
 
 def _array(answer: RawAnswer, tensor: contract.Tensor) -> npt.NDArray[Any]:

@@ -123,8 +123,11 @@ class BaseClient:
             attempts=exchange.attempts.count,
         )
         return Screening(
+            decision=findings.decision,
             nodule_found=findings.nodule_found,
             malignancy=findings.malignancy,
+            forest_malignancy=findings.forest_malignancy,
+            ood_score=findings.ood_score,
             mask=findings.mask,
             box=findings.box,
             morphology=findings.morphology,

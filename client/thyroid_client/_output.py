@@ -64,7 +64,7 @@ class OutputFolder:
     def write_overlays(
         self, index: int, source: Path, screening: Screening, grey: npt.NDArray[np.uint8]
     ) -> tuple[str, str | None]:
-        """Write the outline and, with a nodule, the evidence as pictures of the image's size.
+        """Write the outline and, where there is any, the evidence as pictures of the image's size.
 
         Args:
             index: Of the image.

@@ -27,7 +27,7 @@ class Pictures:
     Attributes:
         original: The image as it is.
         outline: With the nodules' outline and the box.
-        evidence: With the evidence in colour; None without a nodule.
+        evidence: With the evidence in colour; None where there is none.
         width_px: Their width.
         height_px: Their height.
     """

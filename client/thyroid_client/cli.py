@@ -11,6 +11,7 @@ from tqdm import tqdm
 from thyroid_client._address import DEFAULT_ADDRESS
 from thyroid_client._output import REPORT_NAME, RESULTS_NAME, OutputFolder
 from thyroid_client.client import ThyroidClient
+from thyroid_client.decisions import READINGS, Reading
 from thyroid_client.discover import find_images
 from thyroid_client.errors import ThyroidClientError
 from thyroid_client.options import Limits, Timeouts, Tls
@@ -161,10 +162,8 @@ def _summary(totals: Totals, out: Path, *, with_report: bool) -> str:
     failures = ", ".join(f"{kind} {count}" for kind, count in totals.failures.most_common())
     rows = [
         ("images", f"{totals.planned}"),
-        ("with a nodule", f"{totals.with_nodule}"),
-        ("  50 % or more", f"{totals.likely_malignant}"),
-        ("without", f"{totals.without_nodule}"),
-        ("failed", f"{totals.failed}" + (f"  ({failures})" if failures else "")),
+        *((f"  {reading.title.lower()}", _count(totals, reading)) for reading in READINGS),
+        ("  failed", f"{totals.failed}" + (f"  ({failures})" if failures else "")),
         ("time", f"{totals.duration_s:.1f} s, {images_per_s:.1f} images/s"),
         ("results", f"{out / RESULTS_NAME}"),
     ]
@@ -172,4 +171,10 @@ def _summary(totals: Totals, out: Path, *, with_report: bool) -> str:
         rows.append(("report", f"{out / REPORT_NAME}"))
     if totals.interrupted:
         rows.insert(0, ("interrupted", "what was done until then is kept"))
-    return "\n".join(f"{name:<15} {value}" for name, value in rows)
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _count(totals: Totals, reading: Reading) -> str:
+    count = totals.decisions[reading.decision]
+    return f"{count}" + (f"  ({reading.follows})" if count and reading.follows else "")

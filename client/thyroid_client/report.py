@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained file for a radiologist, worst first.
+"""`report.html`: one self-contained file for a radiologist, what is to be followed up first.
 
 Pictures wait in a nameless file in the folder of the results until their place in the order is
 known; then the page is written card by card. So memory holds one card's pictures at a time, and no
@@ -17,17 +17,20 @@ from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
-import jinja2
-
+from thyroid_client._page import histogram, page_template, signed
 from thyroid_client._pictures import Pictures
+from thyroid_client.decisions import READINGS, Reading
 from thyroid_client.figures import GROUPS, MEANINGS, Meaning
-from thyroid_client.overlay import BENIGN_RGB, CORNER_RGB, MALIGNANT_RGB, OUTLINE_RGB
 from thyroid_client.results import ResultLine
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # in `typing` from Python 3.11
 
-_BINS = 10  # of the distribution of probabilities
+# The two opinions are marked where they are so far apart. A plain distance: what a disagreement
+# is worth has not been measured, and neither is taken for the right one.
+_FAR_APART = 0.5
+
+_READINGS: Mapping[str | None, Reading] = {reading.decision.label: reading for reading in READINGS}
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,19 @@ class _Spooled:
 @dataclass(frozen=True)
 class _Entry:
     line: ResultLine
+    reading: Reading
     pictures: Mapping[str, _Spooled]
     width_px: int
     height_px: int
+
+
+@dataclass(frozen=True)
+class _Section:
+    """The images of one decision; the cards are drawn up one by one, once."""
+
+    reading: Reading
+    count: int
+    cards: Iterator[Card]
 
 
 @dataclass(frozen=True)
@@ -83,20 +96,25 @@ class Card:
     Attributes:
         number: Its place in the report, from 1.
         line: Its line in `results.jsonl`.
+        reading: Of its decision.
         name: Its file's name.
         pictures: Data URIs by "original", "outline" and "evidence"; those that there are.
         width_px: Of the pictures.
         height_px: Of the pictures.
-        groups: The figures by group; empty without a nodule.
-        evidence_range: The evidence's least and largest value; empty without a nodule.
+        far_apart: Whether the two opinions differ by `_FAR_APART` or more.
+        groups: The figures by group; empty without a nodule and out of distribution, where they
+            would read as those of one.
+        evidence_range: The evidence's least and largest value; empty where there is none.
     """
 
     number: int
     line: ResultLine
+    reading: Reading
     name: str
     pictures: Mapping[str, str]
     width_px: int
     height_px: int
+    far_apart: bool
     groups: Sequence[tuple[str, Sequence[_Figure]]]
     evidence_range: str
 
@@ -145,7 +163,8 @@ class Report:
                 spooled[name] = _Spooled(self._spool.seek(0, os.SEEK_END), len(content))
                 self._spool.write(content)
         width_px, height_px = (pictures.width_px, pictures.height_px) if pictures else (0, 0)
-        self._entries.append(_Entry(line, spooled, width_px, height_px))
+        reading = _READINGS[line["decision"]]
+        self._entries.append(_Entry(line, reading, spooled, width_px, height_px))
 
     def write(self, path: Path, facts: RunFacts) -> None:
         """Write the page; an older one is replaced when the new one is whole.
@@ -154,33 +173,15 @@ class Report:
             path: Of the HTML file.
             facts: Of the run.
         """
-        with_nodule = sorted(
-            (entry for entry in self._entries if entry.line["nodule_found"]),
-            key=lambda entry: (-(entry.line["malignancy"] or 0.0), entry.line["index"]),
-        )
-        without = sorted(
-            (entry for entry in self._entries if not entry.line["nodule_found"]),
-            key=lambda entry: entry.line["index"],
-        )
-        probabilities = [entry.line["malignancy"] or 0.0 for entry in with_nodule]
-        stream = _template().stream(
+        ordered = sorted(self._entries, key=_place)
+        probabilities = [entry.line["malignancy"] for entry in ordered]
+        stream = page_template().stream(
             facts=facts,
             failures=sorted(self._failures, key=lambda line: line["index"]),
-            with_nodule=self._cards(with_nodule, first=1),
-            n_with_nodule=len(with_nodule),
-            without_nodule=self._cards(without, first=len(with_nodule) + 1),
-            n_without_nodule=len(without),
-            index=[
-                {"number": number, "line": entry.line}
-                for number, entry in enumerate((*with_nodule, *without), 1)
-            ],
-            bins=_histogram(probabilities),
-            colours={
-                "outline": _css(OUTLINE_RGB),
-                "corner": _css(CORNER_RGB),
-                "malignant": _css(MALIGNANT_RGB),
-                "benign": _css(BENIGN_RGB),
-            },
+            sections=self._sections(ordered),
+            index=list(enumerate(ordered, 1)),
+            bins=histogram([value for value in probabilities if value is not None]),
+            far_apart_points=round(100 * _FAR_APART),
         )
         unfinished = path.with_name(path.name + ".part")
         with unfinished.open("wb") as file:
@@ -188,25 +189,46 @@ class Report:
             stream.dump(file, encoding="utf-8", errors="replace")
         unfinished.replace(path)
 
-    def _cards(self, entries: Sequence[_Entry], first: int) -> Iterator[Card]:
-        for number, entry in enumerate(entries, first):
+    def _sections(self, ordered: Sequence[_Entry]) -> list[_Section]:
+        numbered = list(enumerate(ordered, 1))
+        sections = []
+        for reading in READINGS:
+            those = [(number, entry) for number, entry in numbered if entry.reading is reading]
+            sections.append(_Section(reading, len(those), self._cards(those)))
+        return sections
+
+    def _cards(self, numbered: Sequence[tuple[int, _Entry]]) -> Iterator[Card]:
+        for number, entry in numbered:
             line = entry.line
+            judged = line["malignancy"] is not None
             cells = [value for row in line["evidence"] or () for value in row]
             yield Card(
                 number=number,
                 line=line,
+                reading=entry.reading,
                 name=PurePath(line["source"]).name,
                 pictures={name: self._data_uri(at) for name, at in entry.pictures.items()},
                 width_px=entry.width_px,
                 height_px=entry.height_px,
-                groups=_figure_groups(line["morphology"]),
-                evidence_range=f"{_signed(min(cells))} to {_signed(max(cells))}" if cells else "",
+                far_apart=_far_apart(line["malignancy"], line["forest_malignancy"]),
+                groups=_figure_groups(line["morphology"] if judged else None),
+                evidence_range=f"{signed(min(cells))} to {signed(max(cells))}" if cells else "",
             )
 
     def _data_uri(self, spooled: _Spooled) -> str:
         self._spool.seek(spooled.offset)
         content = self._spool.read(spooled.size_bytes)
         return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _place(entry: _Entry) -> tuple[int, float, int]:
+    """Order by decision, then by probability where there is one, then as the images were found."""
+    line = entry.line
+    return READINGS.index(entry.reading), -(line["malignancy"] or 0.0), line["index"]
+
+
+def _far_apart(malignancy: float | None, forest: float | None) -> bool:
+    return malignancy is not None and forest is not None and abs(malignancy - forest) >= _FAR_APART
 
 
 def _figure_groups(
@@ -221,38 +243,3 @@ def _figure_groups(
         figure = _Figure(meaning, meaning.shown(value), meaning.read(value))
         groups[meaning.group].append(figure)
     return list(groups.items())
-
-
-def _histogram(probabilities: Sequence[float]) -> list[int]:
-    counts = [0] * _BINS
-    for probability in probabilities:
-        counts[min(_BINS - 1, int(probability * _BINS))] += 1
-    return counts
-
-
-def _signed(value: float) -> str:
-    # Rounded first and 0 added, so that nothing is shown as minus 0.
-    return f"{round(value, 1) + 0.0:+.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _percent(share: float) -> str:
-    """Return whole percent; never 0 or 100, which no network can know."""
-    if share < 0.01:
-        return "<1"
-    return ">99" if share > 0.99 else f"{100 * share:.0f}"
-
-
-def _css(rgb: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*rgb)
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("thyroid_client"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["percent"] = _percent
-    return environment.get_template("report.html")

@@ -15,8 +15,9 @@ from typing import Literal, TypedDict, cast
 
 from thyroid_client.screening import Screening, ScreenResult
 
-# Raised when a field changes its meaning or goes; a new field does not raise it.
-SCHEMA_VERSION = 1
+# Raised when a field changes its meaning or goes; a new field does not raise it. 2: malignancy and
+# evidence may be null with a nodule, where the image is out of distribution.
+SCHEMA_VERSION = 2
 
 
 class ErrorPart(TypedDict):
@@ -78,12 +79,15 @@ class ResultLine(Files):
         status: Whether it was screened.
         error: Why not; None if it was.
         image: None if it failed, as is all that follows.
+        decision: The label of a `thyroid_client.Decision`.
         nodule_found: Whether a nodule was found.
-        malignancy: Probability from 0 to 1; None without a nodule.
+        malignancy: Probability from 0 to 1; None without a nodule and out of distribution.
+        forest_malignancy: The Random Forest's, from 0 to 1; None where `malignancy` is.
+        ood_score: From 0; above `contract.OOD_LIMIT` the image is out of distribution.
         box: None without a nodule.
         morphology: By the names of `contract.MORPHOLOGY_FIELDS`; None without a nodule, a figure
             that could not be measured is None, too.
-        evidence: Rows of the class activation map in logits; None without a nodule.
+        evidence: Rows of the class activation map in logits; None where `malignancy` is.
         model_versions: By model.
         timings: Where the time went.
     """
@@ -94,8 +98,11 @@ class ResultLine(Files):
     status: Literal["ok", "error"]
     error: ErrorPart | None
     image: ImagePart | None
+    decision: str | None
     nodule_found: bool | None
     malignancy: float | None
+    forest_malignancy: float | None
+    ood_score: float | None
     box: BoxPart | None
     morphology: Mapping[str, float | None] | None
     evidence: list[list[float]] | None
@@ -118,8 +125,11 @@ def result_line(result: ScreenResult, files: Files) -> ResultLine:
         status="ok" if error is None else "error",
         error=None,
         image=None,
+        decision=None,
         nodule_found=None,
         malignancy=None,
+        forest_malignancy=None,
+        ood_score=None,
         box=None,
         morphology=None,
         evidence=None,
@@ -146,8 +156,11 @@ def to_json(line: ResultLine) -> str:
 def _add_screening(line: ResultLine, screening: Screening) -> None:
     height, width = screening.mask.shape
     line["image"] = ImagePart(width_px=width, height_px=height)
+    line["decision"] = screening.decision.label
     line["nodule_found"] = screening.nodule_found
     line["malignancy"] = screening.malignancy
+    line["forest_malignancy"] = screening.forest_malignancy
+    line["ood_score"] = screening.ood_score
     if screening.box is not None:
         line["box"] = cast("BoxPart", asdict(screening.box))
     if screening.morphology is not None:

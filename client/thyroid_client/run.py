@@ -19,6 +19,7 @@ from thyroid_client.errors import ImageUnreadable
 from thyroid_client.report import Report, RunFacts
 from thyroid_client.results import Files, result_line
 from thyroid_client.screening import Screening, ScreenResult
+from thyroid_pipeline.contract import Decision
 from thyroid_pipeline.decode import decode_image
 from thyroid_pipeline.errors import ImageError
 
@@ -29,18 +30,14 @@ class Totals:
 
     Attributes:
         planned: How many there were.
-        with_nodule: How many were screened and show a nodule.
-        likely_malignant: How many of these were rated 0.5 or more.
-        without_nodule: How many were screened and show none.
+        decisions: How many were screened, by decision.
         failures: How many failed, by the error's kind.
         duration_s: How long it took.
         interrupted: Whether Ctrl-C ended it early.
     """
 
     planned: int
-    with_nodule: int = 0
-    likely_malignant: int = 0
-    without_nodule: int = 0
+    decisions: Counter[Decision] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     duration_s: float = 0.0
     interrupted: bool = False
@@ -48,22 +45,19 @@ class Totals:
     @property
     def screened(self) -> int:
         """How many were screened."""
-        return self.with_nodule + self.without_nodule
+        return self.decisions.total()
 
     @property
     def failed(self) -> int:
         """How many failed."""
-        return sum(self.failures.values())
+        return self.failures.total()
 
     def count(self, result: ScreenResult) -> None:
         """Count one image."""
         if result.error is not None:
             self.failures[result.error.kind] += 1
-        elif (malignancy := result.unwrap().malignancy) is not None:
-            self.with_nodule += 1
-            self.likely_malignant += malignancy >= 0.5
         else:
-            self.without_nodule += 1
+            self.decisions[result.unwrap().decision] += 1
 
 
 def screen_into_folder(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from thyroid_client.errors import ThyroidClientError
 from thyroid_pipeline import contract
+from thyroid_pipeline.contract import Decision
 
 
 @dataclass(frozen=True)
@@ -104,28 +105,47 @@ class Timings:
 class Screening:
     """What the screening found in one image.
 
+    Where the image is out of the networks' distribution, whatever was found in it is kept, and
+    nothing is said of how malignant it is: whether there is a number, `malignancy is not None`
+    tells, and `nodule_found` does not.
+
     Attributes:
+        decision: What the server's operating point makes of the image. `Decision.UNCERTAIN` is to
+            be followed up as `Decision.REFER` is.
         nodule_found: Whether there is a nodule.
-        malignancy: Probability from 0 to 1 that the largest nodule is malignant; None without one.
+        malignancy: Calibrated probability from 0 to 1 that the largest nodule is malignant; None
+            without one, and where the image is out of distribution.
+        forest_malignancy: A Random Forest's second opinion from `morphology` alone, from 0 to 1;
+            None where `malignancy` is.
+        ood_score: How unlike the image is to those that the networks were fitted on, from 0; above
+            `contract.OOD_LIMIT` it is out of their distribution.
         mask: bool [height, width] of the upright image: every nodule found. Read-only.
         box: Around the largest nodule; None without one.
         morphology: The largest nodule's figures; None without one.
         evidence: FP32 [EVIDENCE_SIDE, EVIDENCE_SIDE] over the square of
-            `thyroid_pipeline.roi_square` in logits, above 0 for malignant; None without a nodule.
-            Read-only.
+            `thyroid_pipeline.roi_square` in logits, above 0 for malignant; None where `malignancy`
+            is. Read-only.
         model_versions: The version that answered, by model. Where the server does not tell its
             models' versions, only the ensemble's.
         timings: Where the time went.
     """
 
+    decision: Decision
     nodule_found: bool
     malignancy: float | None
+    forest_malignancy: float | None
+    ood_score: float
     mask: npt.NDArray[np.bool_] = field(repr=False)
     box: Box | None
     morphology: Morphology | None
     evidence: npt.NDArray[np.float32] | None = field(repr=False)
     model_versions: Mapping[str, str]
     timings: Timings
+
+    @property
+    def out_of_distribution(self) -> bool:
+        """Whether the image is too unlike those that the networks were fitted on to be judged."""
+        return self.decision is Decision.OUT_OF_DISTRIBUTION
 
 
 @dataclass(frozen=True, eq=False)

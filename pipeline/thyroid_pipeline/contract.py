@@ -10,7 +10,7 @@ The ensemble's name, its input and its outputs are public. The tensors between t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 
 import numpy as np
 
@@ -104,6 +104,28 @@ IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 # A probability of the nodule travels as UINT8: 255 is certainty.
 PROBABILITY_SCALE = 255
 
+# Above it a frame is out of the networks' distribution; `ood_score` is scaled to it.
+OOD_LIMIT = 1.0
+
+
+class Decision(IntEnum):
+    """What the operating point makes of an image: the value of the `decision` tensor.
+
+    Screening asks for few missed malignancies, so UNCERTAIN is to be followed up as REFER is.
+    """
+
+    NO_NODULE = 0
+    ROUTINE = 1
+    UNCERTAIN = 2
+    REFER = 3
+    OUT_OF_DISTRIBUTION = 4
+
+    @property
+    def label(self) -> str:
+        """Its name in results and reports."""
+        return self.name.lower()
+
+
 # The fields of the `geometry` tensor, in order: all whole pixels, so that the way back is exact.
 GEOMETRY_FIELDS = (
     "image_height_px",
@@ -190,33 +212,71 @@ MORPHOLOGY = Tensor(
     (len(MORPHOLOGY_FIELDS),),
     "figures of the largest nodule, NaN where none was found: " + ", ".join(MORPHOLOGY_FIELDS),
 )
+OOD_SCORE = Tensor(
+    "ood_score",
+    DataType.FP32,
+    (1,),
+    "how unlike the frame is to those that the networks were fitted on, at least 0; above "
+    f"{OOD_LIMIT:g} it is out of their distribution, and no malignancy is given",
+)
 MALIGNANCY = Tensor(
-    "malignancy", DataType.FP32, (1,), "probability from 0 to 1; NaN where no nodule was found"
+    "malignancy",
+    DataType.FP32,
+    (1,),
+    "calibrated probability from 0 to 1; NaN where no nodule was found or the frame is out of "
+    "distribution",
+)
+FOREST_MALIGNANCY = Tensor(
+    "forest_malignancy",
+    DataType.FP32,
+    (1,),
+    "a Random Forest's second opinion from `morphology` alone, 0 to 1; NaN where `malignancy` is",
+)
+DECISION = Tensor(
+    "decision",
+    DataType.INT32,
+    (1,),
+    "what the operating point says: "
+    + ", ".join(f"{decision.value} {decision.label}" for decision in Decision),
 )
 EVIDENCE = Tensor(
     "evidence",
     DataType.FP32,
     (EVIDENCE_SIDE, EVIDENCE_SIDE),
     "class activation map over the region of interest in logits: above 0 speaks for malignant, "
-    "below 0 for benign; 0 throughout where no nodule was found",
+    "below 0 for benign; 0 throughout where `malignancy` is NaN",
 )
 
 FRAME_DECODER = Model("frame_decoder", (IMAGE,), (FRAME, GEOMETRY))
-TRANSUNET = Model("transunet", (FRAME,), (NODULE_PROBABILITY,))
+TRANSUNET = Model("transunet", (FRAME,), (NODULE_PROBABILITY, OOD_SCORE))
 ROI_CROPPER = Model(
     "roi_cropper",
     (FRAME, NODULE_PROBABILITY, GEOMETRY),
     (ROI, NODULE_FOUND, BOX, MASK, MORPHOLOGY),
 )
-RESNET18 = Model("resnet18", (ROI, NODULE_FOUND), (MALIGNANCY, EVIDENCE))
+RESNET18 = Model("resnet18", (ROI, NODULE_FOUND, OOD_SCORE), (MALIGNANCY, EVIDENCE, DECISION))
+MORPHOLOGY_FOREST = Model(
+    "morphology_forest", (MORPHOLOGY, NODULE_FOUND, OOD_SCORE), (FOREST_MALIGNANCY,)
+)
 ENSEMBLE = Model(
     "thyroid_screening",
     (IMAGE,),
-    (NODULE_FOUND, MALIGNANCY, BOX, MASK, MORPHOLOGY, EVIDENCE),
+    (
+        DECISION,
+        NODULE_FOUND,
+        MALIGNANCY,
+        FOREST_MALIGNANCY,
+        OOD_SCORE,
+        BOX,
+        MASK,
+        MORPHOLOGY,
+        EVIDENCE,
+    ),
 )
 
-# The ensemble's steps in order. Tensors of the same name are the same tensor.
-STEPS = (FRAME_DECODER, TRANSUNET, ROI_CROPPER, RESNET18)
+# The ensemble's steps in order; the last two run side by side. Tensors of the same name are the
+# same tensor.
+STEPS = (FRAME_DECODER, TRANSUNET, ROI_CROPPER, RESNET18, MORPHOLOGY_FOREST)
 NETWORKS = (TRANSUNET, RESNET18)
 MODELS = (*STEPS, ENSEMBLE)
 

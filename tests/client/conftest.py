@@ -54,8 +54,11 @@ def box_mask(height: int = HEIGHT, width: int = WIDTH, box: tuple[int, ...] = BO
 class Said:
     """What a server says of one image, to be changed field by field with `but`."""
 
+    decision: int = 3
     found: bool = True
     malignancy: float = 0.75
+    forest_malignancy: float = 0.5
+    ood_score: float = 0.25
     box: tuple[int, ...] = BOX
     mask: Array = field(default_factory=box_mask)
     morphology: tuple[float, ...] = tuple(float(i) for i in range(len(contract.MORPHOLOGY_FIELDS)))
@@ -67,8 +70,13 @@ class Said:
     def tensors(self) -> list[RawTensor]:
         mask = png(self.mask)
         return [
+            RawTensor("decision", "INT32", (1, 1), struct.pack("<i", self.decision)),
             RawTensor("nodule_found", "BOOL", (1, 1), struct.pack("<?", self.found)),
             RawTensor("malignancy", "FP32", (1, 1), struct.pack("<f", self.malignancy)),
+            RawTensor(
+                "forest_malignancy", "FP32", (1, 1), struct.pack("<f", self.forest_malignancy)
+            ),
+            RawTensor("ood_score", "FP32", (1, 1), struct.pack("<f", self.ood_score)),
             RawTensor("box", "INT32", (1, 4), struct.pack("<4i", *self.box)),
             RawTensor("mask", "BYTES", (1, 1), struct.pack("<I", len(mask)) + mask),
             RawTensor(
@@ -85,14 +93,22 @@ class Said:
 
 
 NODULE = Said()
-NO_NODULE = Said(
+NO_NUMBER = {
+    "malignancy": float("nan"),
+    "forest_malignancy": float("nan"),
+    "evidence": np.zeros((7, 7), np.float32),
+}
+NO_NODULE = NODULE.but(
+    decision=0,
     found=False,
-    malignancy=float("nan"),
     box=(0, 0, 0, 0),
     mask=np.zeros((HEIGHT, WIDTH), bool),
     morphology=(float("nan"),) * len(contract.MORPHOLOGY_FIELDS),
-    evidence=np.zeros((7, 7), np.float32),
+    **NO_NUMBER,
 )
+# Out of distribution: what was found is told, and no number.
+FOREIGN = NODULE.but(decision=4, ood_score=2.5, **NO_NUMBER)
+FOREIGN_AND_EMPTY = NO_NODULE.but(decision=4, ood_score=2.5)
 
 
 def response(said: Said) -> pb.ModelInferResponse:
@@ -265,6 +281,8 @@ def fake() -> SimpleNamespace:
     return SimpleNamespace(
         NODULE=NODULE,
         NO_NODULE=NO_NODULE,
+        FOREIGN=FOREIGN,
+        FOREIGN_AND_EMPTY=FOREIGN_AND_EMPTY,
         BOX=BOX,
         HEIGHT=HEIGHT,
         WIDTH=WIDTH,

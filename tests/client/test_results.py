@@ -58,14 +58,17 @@ def test_a_line_of_a_nodule(fake: SimpleNamespace) -> None:
     text = to_json(result_line(ScreenResult(3, Path("a/ä.png"), screening, None), FILES))
     assert "\n" not in text
     line = strict(text)
-    assert line["schema_version"] == 1
+    assert line["schema_version"] == 2
     assert line["index"] == 3
     assert line["source"] == "a/ä.png"
     assert line["status"] == "ok"
     assert line["error"] is None
     assert line["image"] == {"width_px": fake.WIDTH, "height_px": fake.HEIGHT}
+    assert line["decision"] == "refer"
     assert line["nodule_found"] is True
     assert line["malignancy"] == 0.75
+    assert line["forest_malignancy"] == 0.5
+    assert line["ood_score"] == 0.25
     assert line["box"] == {"x_px": 30, "y_px": 20, "width_px": 40, "height_px": 24}
     assert list(line["morphology"]) == list(contract.MORPHOLOGY_FIELDS)
     assert line["morphology"]["area_px2"] == 1.5
@@ -88,9 +91,23 @@ def test_a_line_of_a_nodule(fake: SimpleNamespace) -> None:
 def test_a_line_without_a_nodule(fake: SimpleNamespace) -> None:
     result = ScreenResult(0, "x.png", screening_of(fake.NO_NODULE), None)
     line = strict(to_json(result_line(result, FILES)))
+    assert line["decision"] == "no_nodule"
     assert line["nodule_found"] is False
-    assert [line[name] for name in ("malignancy", "box", "morphology", "evidence")] == [None] * 4
+    absent = ("malignancy", "forest_malignancy", "box", "morphology", "evidence")
+    assert [line[name] for name in absent] == [None] * 5
+    assert line["ood_score"] == 0.25
     assert line["image"] == {"width_px": fake.WIDTH, "height_px": fake.HEIGHT}
+
+
+def test_a_line_out_of_distribution_keeps_what_was_found(fake: SimpleNamespace) -> None:
+    result = ScreenResult(0, "x.png", screening_of(fake.FOREIGN), None)
+    line = strict(to_json(result_line(result, FILES)))
+    assert line["decision"] == "out_of_distribution"
+    assert line["ood_score"] == 2.5
+    assert [line[name] for name in ("malignancy", "forest_malignancy", "evidence")] == [None] * 3
+    assert line["nodule_found"] is True
+    assert line["box"] == {"x_px": 30, "y_px": 20, "width_px": 40, "height_px": 24}
+    assert line["morphology"]["perimeter_px"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -122,3 +139,11 @@ def test_the_document_has_every_field_and_no_other(fake: SimpleNamespace) -> Non
     assert line["timings"] is not None
     assert set(documented("timings")) == set(line["timings"])
     assert documented("morphology") == list(contract.MORPHOLOGY_FIELDS)
+    assert set(documented("decision")) == {decision.label for decision in contract.Decision}
+
+
+def test_the_document_states_the_version_and_the_limit(fake: SimpleNamespace) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    line = result_line(ScreenResult(0, "x.png", screening_of(fake.NODULE), None), FILES)
+    assert f"| `schema_version` | integer | {line['schema_version']}. " in text
+    assert f"Above {contract.OOD_LIMIT:g} it is out of their distribution." in text

@@ -15,6 +15,7 @@ from thyroid_client import (
     ClientClosed,
     ConnectionFailed,
     DeadlineExceeded,
+    Decision,
     ImageRejected,
     ImageUnreadable,
     ModelNotFound,
@@ -75,8 +76,12 @@ def test_an_answer_becomes_a_screening(fake: SimpleNamespace) -> None:
     transport = FakeTransport(fake.NODULE.answer())
     with ThyroidClient(transport=transport) as client:
         screening = client.screen(b"image")
+    assert screening.decision is Decision.REFER
+    assert not screening.out_of_distribution
     assert screening.nodule_found
     assert screening.malignancy == 0.75
+    assert screening.forest_malignancy == 0.5
+    assert screening.ood_score == 0.25
     assert screening.timings.attempts == 1
     assert screening.timings.prepare_ms >= 0
     assert screening.timings.round_trip_ms >= 0

@@ -10,13 +10,13 @@ TINY_COMPACT = dataclasses.replace(
     COMPACT,
     stem_width=8,
     stage_widths=(8, 16, 16),
-    stage_depths=(1, 1, 1),
+    stage_depths=(1, 1, 2),
     vit_width=16,
     vit_depth=1,
     vit_heads=2,
     vit_mlp_width=32,
     bridge_width=8,
-    decoder_widths=(8, 8, 8, 8),
+    decoder_widths=(8, 8, 8),
 )
 
 # The paper's layers: weight standardisation, group normalisation, bottlenecks.
