@@ -8,6 +8,7 @@ ServerError
 │   ├── LibraryError      numpy is missing or the wrong one, or another library is missing
 │   ├── PortError         an address cannot be had
 │   ├── RepositoryError   the model repository is not one, or not for this server
+│   ├── PlanError         a plan is missing, damaged, or built for another machine
 │   └── TlsError          a TLS file is missing, unreadable, or does not fit the others
 ├── StartError            the server died or hung while it started
 └── ReadinessError        the server runs, but an image did not go through it

@@ -1,0 +1,143 @@
+"""From a network of the repository to a plan and its record beside it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from thyroid_export.engine_builder import BuildOptions, Built, build_plan, read_network
+from thyroid_export.engine_graph import precision_of
+from thyroid_export.engine_runtime import EngineError, load_runtime, version_of
+from thyroid_pipeline.plan_machine import Machine
+from thyroid_pipeline.plan_manifest import (
+    PlanRecord,
+    Runtime,
+    file_sha256,
+    network_path,
+    plan_path,
+    record_path,
+    record_text,
+)
+
+Buffer = bytes | memoryview
+
+
+def build_engine(
+    repository: Path,
+    model: str,
+    runtime: Runtime,
+    options: BuildOptions,
+    machine: Machine,
+    *,
+    out: Path | None = None,
+    timing_cache: Path | None = None,
+    warn: Callable[[str], object] = lambda _: None,
+) -> PlanRecord:
+    """Build the plan of one network of the repository, and record it.
+
+    Args:
+        repository: The model repository.
+        model: A network of the contract.
+        runtime: Whose plan.
+        options: How it is built.
+        machine: This machine.
+        out: A folder laid out as the repository that gets the plan; None for the repository.
+        timing_cache: Read where it exists, and written.
+        warn: Takes each warning of the library.
+
+    Returns:
+        The record, as it was written.
+
+    Raises:
+        EngineError: The library is missing or refuses.
+        FileNotFoundError: The network's ONNX file is missing.
+        RuleError: Its graph breaks a rule of TensorRT.
+    """
+    onnx_file = network_path(repository, model)
+    if not onnx_file.is_file():
+        raise FileNotFoundError(
+            f"{onnx_file} does not exist: export it with `thyroid-export onnx --run FOLDER`"
+        )
+    if runtime is Runtime.TENSORRT and len({gpu.name for gpu in machine.gpus}) > 1:
+        names = ", ".join(gpu.name for gpu in machine.gpus)
+        raise EngineError(
+            f"this machine has GPUs of several kinds ({names}), and TensorRT builds for one; show "
+            "the build one kind alone: docker run --gpus device=N"
+        )
+    trt = load_runtime(runtime)
+    onnx_sha256 = file_sha256(onnx_file)
+    built = build_plan(trt, onnx_file, options, _read_cache(timing_cache))
+    for warning in built.warnings:
+        warn(warning)
+    plan = plan_path(out or repository, model, runtime)
+    plan.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(plan, built.plan)
+    record = PlanRecord(
+        model=model,
+        runtime=runtime,
+        runtime_version=version_of(trt),
+        onnx_sha256=onnx_sha256,
+        plan_sha256=file_sha256(plan),
+        plan_bytes=built.plan.nbytes,
+        precision=precision_of(read_network(onnx_file)),
+        batch=options.batch,
+        version_compatible=options.version_compatible,
+        hardware_compatibility=options.hardware_compatibility,
+        **_built_where(runtime, options, machine),
+        built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    # Behind the plan: a plan whose record is an earlier one's is refused, not served.
+    write_atomically(record_path(plan), record_text(record).encode())
+    _write_cache(timing_cache, built)
+    return record
+
+
+def _built_where(runtime: Runtime, options: BuildOptions, machine: Machine) -> dict[str, Any]:
+    gpu = machine.gpus[0] if machine.gpus else None
+    targets = options.compute_capabilities
+    if runtime is Runtime.TENSORRT and gpu is not None:
+        targets = (gpu.compute_capability,)
+    return {
+        "compute_capabilities": targets,
+        "gpu": gpu and gpu.name,
+        "driver": gpu and gpu.driver,
+        "cuda": machine.cuda,
+    }
+
+
+def write_atomically(path: Path, content: Buffer) -> None:
+    """Write a file that is there whole or not at all, whoever looks and whatever fails.
+
+    Args:
+        path: The file; an earlier one is replaced.
+        content: What it holds.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        partial.chmod(0o666 & ~umask)  # mkstemp's own mode would hide it from the server's user
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _read_cache(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    return file.read_bytes() if file.is_file() else b""
+
+
+def _write_cache(file: Path | None, built: Built) -> None:
+    if file is not None and built.timing_cache is not None:
+        write_atomically(file, built.timing_cache)
