@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from thyroid_training.augment import AugmentConfig, augment
-from thyroid_training.metrics import dice
+from thyroid_training.mask_agreement import dice
 
 SIDE = 96
 ALL = AugmentConfig()

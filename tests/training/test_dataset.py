@@ -21,12 +21,13 @@ from thyroid_training.dataset import (
     Sample,
     make_sample,
     phantom_samples,
+    read_busi,
     read_ddti,
     shrink,
     shrink_mask,
     split_folds,
 )
-from thyroid_training.metrics import dice
+from thyroid_training.mask_agreement import dice
 from thyroid_training.phantoms import Phantom
 
 GEOMETRY = Geometry(64, 64, 0, 0, 64, 64, 0, 0, 448, 448)
@@ -157,7 +158,9 @@ def test_outlines_lie_on_the_frame_where_they_lie_in_the_image(
 
 
 def test_missing_set_is_told(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"manifest.csv does not exist: .* --data"):
+    with pytest.raises(
+        FileNotFoundError, match=r"manifest.csv does not exist: .* DDTI set .* give"
+    ):
         read_ddti(tmp_path)
 
 
@@ -174,6 +177,88 @@ def test_outline_of_another_size_is_told(ddti_folder: Path, tmp_path: Path) -> N
     (folder / "masks" / "2_1.png").write_bytes(small)
     with pytest.raises(ValueError, match="outline of 2_1 is 280 x 180 pixels, its image 560 x 360"):
         read_ddti(folder)
+
+
+def test_descriptors_are_those_of_the_manifest(
+    ddti_folder: Path, ddti_samples: list[Sample], tmp_path: Path
+) -> None:
+    assert not any(read.descriptors for read in ddti_samples)  # the set's columns are empty
+    folder = tmp_path / "ddti"
+    shutil.copytree(ddti_folder, folder)
+    with (folder / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[1] |= {"tirads": "4c", "composition": "dense"}
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows[:3])
+    assert [read.descriptors for read in read_ddti(folder)] == [
+        {},
+        {"tirads": 3, "composition": 0},
+        {},
+    ]
+
+
+# --- breast ultrasound
+
+
+BUSI = (("benign_1", "benign"), ("malignant_1", "malignant"), ("normal_1", "normal"))
+
+
+@pytest.fixture
+def busi_folder(tmp_path: Path, nodules: dict[str, Phantom]) -> Path:
+    """Three breasts, and one picture in which there is nothing to see."""
+    folder = tmp_path / "busi"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    phantom = next(iter(nodules.values()))
+    for name, _ in (*BUSI, ("black_1", "")):
+        image = phantom.image * np.uint8(name != "black_1")
+        mask = phantom.mask * np.uint8(255 * (not name.startswith("normal")))
+        (folder / "images" / f"{name}.jpg").write_bytes(encode(".jpg", image))
+        (folder / "masks" / f"{name}.png").write_bytes(encode(".png", mask))
+    write_classes(folder, [*BUSI[:2], ("black_1", "benign"), BUSI[2]])
+    return folder
+
+
+def write_classes(folder: Path, rows: list[tuple[str, str]]) -> None:
+    lines = [f"{name},{kind},560,360" for name, kind in rows]
+    (folder / "manifest.csv").write_text("\n".join(["id,class,width,height", *lines]) + "\n")
+
+
+def test_breasts_are_read_with_their_classes(
+    busi_folder: Path, nodules: dict[str, Phantom]
+) -> None:
+    samples = read_busi(busi_folder)
+    assert [read.name for read in samples] == ["benign_1", "malignant_1", "normal_1"]  # no black
+    assert [read.label for read in samples] == [0, 1, None]
+    assert len({read.group for read in samples}) == 3
+    assert [bool(read.mask.any()) for read in samples] == [True, True, False]
+    phantom = next(iter(nodules.values()))
+    assert np.array_equal(samples[0].truth, phantom.mask)
+    frame, geometry = make_frame((busi_folder / "images" / "benign_1.jpg").read_bytes())
+    assert np.array_equal(samples[0].frame, frame)
+    assert samples[0].geometry == geometry
+
+
+def test_a_set_of_no_breasts_is_told(busi_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"manifest.csv does not exist: .* BUSI set"):
+        read_busi(tmp_path)
+    write_classes(busi_folder, [("benign_1", "cyst")])
+    with pytest.raises(
+        ValueError, match=r"`class` of benign_1 is 'cyst' .*'benign', 'malignant', 'normal' was"
+    ):
+        read_busi(busi_folder)
+    (busi_folder / "manifest.csv").write_text("id,label\nbenign_1,0\n")
+    with pytest.raises(ValueError, match="has no column class; id, class were wanted"):
+        read_busi(busi_folder)
+
+
+def test_a_breast_outlined_on_another_picture_is_told(busi_folder: Path) -> None:
+    small = encode(".png", np.zeros((180, 280), np.uint8))
+    (busi_folder / "masks" / "benign_1.png").write_bytes(small)
+    with pytest.raises(ValueError, match="outline of benign_1 is 280 x 180 pixels"):
+        read_busi(busi_folder)
 
 
 # --- folds

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from thyroid_training.encoder import Encoder, StandardisedConv2d, fold_standardisation
+from thyroid_training.encoder import ResNetEncoder, StandardisedConv2d, fold_standardisation
 from thyroid_training.transunet_config import PAPER, TransUNetConfig
 
 
@@ -65,7 +65,7 @@ def test_folding_leaves_the_answer_and_is_done_once() -> None:
 
 def test_folding_a_network_leaves_its_answer(small_group_config: TransUNetConfig) -> None:
     torch.manual_seed(0)
-    encoder = Encoder(small_group_config).eval()
+    encoder = ResNetEncoder(small_group_config).eval()
     kinds = [module for module in encoder.modules() if isinstance(module, StandardisedConv2d)]
     # Stem; in each stage three convolutions and, where its shape changes, a shortcut.
     assert len(kinds) == 1 + (3 + 1) + (3 + 1) + (3 + 1)
@@ -88,7 +88,7 @@ def test_pool_pads_to_the_right_as_the_published_weights_want(
     small_group_config: TransUNetConfig,
 ) -> None:
     """Windows of three at 0, 2, 4 ...: the first pixel is seen by the first window alone."""
-    encoder = Encoder(small_group_config).eval()
+    encoder = ResNetEncoder(small_group_config).eval()
     half = torch.zeros(1, 32, 16, 16)
     half[..., 0, 0], half[..., 15, 15] = 5, 7
     seen: list[torch.Tensor] = []

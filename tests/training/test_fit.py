@@ -1,15 +1,21 @@
-"""The loop that fits: what it shows of the samples, what it keeps, what it refuses."""
+"""The loop that fits: what it shows of the samples, what it keeps, what it goes on from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from thyroid_training.fit import FitConfig, fit
+from thyroid_training import fit as module
+from thyroid_training.fit import Batch, FitConfig, Item, VariedSamples, fit
 
 
 class Line(nn.Module):
@@ -20,14 +26,16 @@ class Line(nn.Module):
         self.w = nn.Parameter(torch.zeros(1))
 
 
-def line_loss(
-    seen: list[list[int]],
-) -> Callable[[Line, Sequence[int], np.random.Generator], Tensor]:
-    def loss_of(network: Line, chosen: Sequence[int], rng: np.random.Generator) -> Tensor:
+def numbered(count: int, seed: int = 0) -> VariedSamples:
+    """Samples that say their own index."""
+    return VariedSamples(count, lambda index, _: (np.int64(index),), seed)
+
+
+def line_loss(seen: list[list[int]]) -> Callable[[Line, Batch], Tensor]:
+    def loss_of(network: Line, batch: Batch) -> Tensor:
         assert network.training
-        seen.append(list(chosen))
-        x = torch.tensor([1.0 + index for index in chosen])
-        return ((network.w - 3) * x).square().mean()
+        seen.append(batch[0].tolist())
+        return ((network.w - 3) * (1.0 + batch[0])).square().mean()
 
     return loss_of
 
@@ -36,10 +44,36 @@ def no_figure(epoch: int, network: nn.Module) -> str:
     return ""
 
 
+# --- samples
+
+
+def varied(seed: int) -> VariedSamples:
+    def make(index: int, rng: np.random.Generator) -> Item:
+        return np.float64(index), rng.normal(size=3)
+
+    return VariedSamples(5, make, seed)
+
+
+def test_a_varied_sample_is_the_same_for_seed_epoch_and_index() -> None:
+    first, again = varied(seed=1), varied(seed=1)
+    drawn = set()
+    for epoch in (1, 2):
+        first.epoch = again.epoch = epoch
+        for index in (4, 0, 2):  # in any order, and again
+            item, same = first[index][1], again[index][1]
+            assert np.array_equal(item, same)
+            assert np.array_equal(item, first[index][1])
+            drawn.add(tuple(np.asarray(item).tolist()))
+    assert len(drawn) == 6  # each of its own
+    other = varied(seed=2)
+    other.epoch = 2
+    assert not np.array_equal(other[2][1], first[2][1])
+    assert len(first) == 5
+
+
 def test_each_epoch_shows_each_sample_at_most_once_in_full_batches() -> None:
     seen: list[list[int]] = []
-    config = FitConfig(epochs=6, batch_size=4)
-    fit(Line(), 11, line_loss(seen), config, no_figure)
+    fit(Line(), numbered(11), line_loss(seen), FitConfig(epochs=6, batch_size=4), no_figure)
     assert [len(batch) for batch in seen] == [4] * 12  # three of eleven wait for the next pass
     for epoch in range(6):
         shown = [index for batch in seen[2 * epoch : 2 * epoch + 2] for index in batch]
@@ -49,12 +83,54 @@ def test_each_epoch_shows_each_sample_at_most_once_in_full_batches() -> None:
     assert len({tuple(batch) for batch in seen}) > 6  # in another order each time
 
 
+def test_samples_are_told_the_epoch() -> None:
+    samples = numbered(2)
+    epochs: list[int] = []
+
+    def loss_of(network: Line, batch: Batch) -> Tensor:
+        epochs.append(samples.epoch)
+        return network.w.square().sum()
+
+    fit(Line(), samples, loss_of, FitConfig(epochs=3, batch_size=1), no_figure)
+    assert epochs == [1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_workers_beside_a_gpu_make_the_same_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader as a GPU gets it, less pinned memory, which only a GPU can give."""
+    settings: list[dict[str, Any]] = []
+
+    def unpinned(*arguments: Any, **options: Any) -> Any:
+        settings.append(dict(options))
+        return DataLoader(*arguments, **{**options, "pin_memory": False})
+
+    monkeypatch.setattr(module, "DataLoader", unpinned)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    samples, config = varied(seed=4), FitConfig(epochs=2, batch_size=2, seed=4)
+    for epoch in (1, 2):
+        samples.epoch = epoch
+        alone, beside = (
+            [
+                [part.tolist() for part in batch]
+                for batch in module._batches(samples, config, epoch, torch.device(kind))
+            ]
+            for kind in ("cpu", "cuda")
+        )
+        assert len(alone) == 2
+        assert alone == beside
+    used = [(each["num_workers"], each["pin_memory"]) for each in settings]
+    assert used == [(0, False), (2, True)] * 2
+
+
+# --- weights
+
+
 def test_goes_to_the_minimum_and_keeps_the_average() -> None:
     network = Line()
     config = FitConfig(
         epochs=120, batch_size=4, learning_rate=0.1, weight_decay=0.0, average_decay=0.9
     )
-    kept = fit(network, 4, line_loss([]), config, no_figure)
+    kept = fit(network, numbered(4), line_loss([]), config, no_figure)
     assert kept is not network
     assert not kept.training
     assert kept.w.item() == pytest.approx(3, abs=0.05)
@@ -64,12 +140,12 @@ def test_average_is_the_exponential_moving_one() -> None:
     weights: list[float] = []
     network = Line()
 
-    def loss_of(line: Line, chosen: Sequence[int], rng: np.random.Generator) -> Tensor:
+    def loss_of(line: Line, batch: Batch) -> Tensor:
         weights.append(line.w.item())
         return (line.w - 3).square().sum()
 
     config = FitConfig(epochs=7, batch_size=1, learning_rate=0.05, average_decay=0.8)
-    kept = fit(network, 1, loss_of, config, no_figure)
+    kept = fit(network, numbered(1), loss_of, config, no_figure)
     after = [*weights[1:], network.w.item()]  # after each step
     average = after[0]
     for weight in after[1:]:
@@ -87,7 +163,8 @@ def test_tells_after_each_epoch_with_the_averaged_network() -> None:
         networks.append(network)
         return "told"
 
-    kept = fit(Line(), 4, line_loss([]), FitConfig(epochs=3, batch_size=2), after_epoch)
+    config = FitConfig(epochs=3, batch_size=2)
+    kept = fit(Line(), numbered(4), line_loss([]), config, after_epoch)
     assert told == [(1, False), (2, False), (3, False)]
     assert all(network is kept for network in networks)
 
@@ -96,7 +173,8 @@ def test_seed_fixes_order_and_result() -> None:
     runs = []
     for seed in (5, 5, 6):
         seen: list[list[int]] = []
-        kept = fit(Line(), 9, line_loss(seen), FitConfig(3, batch_size=2, seed=seed), no_figure)
+        config = FitConfig(3, batch_size=2, seed=seed)
+        kept = fit(Line(), numbered(9), line_loss(seen), config, no_figure)
         runs.append((seen, kept.w.item()))
     assert runs[0] == runs[1]
     assert runs[0][0] != runs[2][0]
@@ -106,10 +184,158 @@ def test_seed_fixes_order_and_result() -> None:
 def test_any_number_of_steps_is_a_plan(steps: int) -> None:
     """A tenth of ten steps is one step, of which torch's plan makes a division by zero."""
     seen: list[list[int]] = []
-    fit(Line(), 1, line_loss(seen), FitConfig(steps, batch_size=1), no_figure)
+    fit(Line(), numbered(1), line_loss(seen), FitConfig(steps, batch_size=1), no_figure)
     assert len(seen) == steps
 
 
 def test_fewer_samples_than_a_batch_are_refused() -> None:
     with pytest.raises(ValueError, match=r"11 training samples are fewer .* of 12: give more"):
-        fit(Line(), 11, line_loss([]), FitConfig(epochs=1), no_figure)
+        fit(Line(), numbered(11), line_loss([]), FitConfig(1, batch_size=12), no_figure)
+
+
+def test_computes_in_half_precision_and_keeps_weights_whole() -> None:
+    network, kinds = nn.Linear(4, 1), []
+
+    def loss_of(network: nn.Linear, batch: Batch) -> Tensor:
+        answer = network(torch.ones(2, 4))
+        kinds.append(answer.dtype)
+        loss: Tensor = answer.float().square().mean()
+        return loss
+
+    kept = fit(network, numbered(2), loss_of, FitConfig(1, batch_size=2), no_figure)
+    assert kinds == [torch.bfloat16]
+    assert {parameter.dtype for parameter in kept.parameters()} == {torch.float32}
+
+
+# --- going on
+
+
+def noisy() -> nn.Sequential:
+    """A network that draws while it is fitted, and keeps statistics."""
+    layers = nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1)
+    return nn.Sequential(*layers)
+
+
+def noisy_loss(network: nn.Module, batch: Batch) -> Tensor:
+    index, x = batch
+    return F.mse_loss(network(x.float())[:, 0].float(), index.float())
+
+
+class Interrupted(Exception):  # noqa: N818 - no error of the code under test
+    pass
+
+
+def interrupt_after(last: int) -> Callable[[int, nn.Module], str]:
+    def after_epoch(epoch: int, network: nn.Module) -> str:
+        if epoch == last:
+            raise Interrupted
+        return ""
+
+    return after_epoch
+
+
+NOISY = FitConfig(epochs=5, batch_size=2, learning_rate=0.05, average_decay=0.7, seed=1)
+
+
+def run_noisy(after_epoch: Callable[[int, nn.Module], str], state_file: Path | None) -> nn.Module:
+    torch.manual_seed(0)
+    network = noisy()
+    return fit(network, varied(1), noisy_loss, NOISY, after_epoch, state_file=state_file)
+
+
+@pytest.mark.parametrize("interruptions", [(1,), (3,), (1, 2, 4)])
+def test_an_interrupted_fit_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, interruptions: tuple[int, ...]
+) -> None:
+    wanted = run_noisy(no_figure, None).state_dict()
+    state_file = tmp_path / "new folder" / "state.pt"
+    for last in interruptions:
+        with pytest.raises(Interrupted):
+            run_noisy(interrupt_after(last), state_file)
+        assert state_file.is_file()
+        assert [path.name for path in state_file.parent.iterdir()] == ["state.pt"]
+    epochs: list[int] = []
+
+    def count(epoch: int, network: nn.Module) -> str:
+        epochs.append(epoch)
+        return ""
+
+    got = run_noisy(count, state_file).state_dict()
+    assert epochs == list(range(interruptions[-1] + 1, 6))
+    assert list(state_file.parent.iterdir()) == []
+    for name, value in wanted.items():
+        assert torch.allclose(got[name], value, rtol=1e-6, atol=1e-7), name
+    # It would have shown: an epoch less is another network.
+    torch.manual_seed(0)
+    shorter = fit(noisy(), varied(1), noisy_loss, FitConfig(4, 2, 0.05, seed=1), no_figure)
+    assert not torch.allclose(shorter.get_parameter("0.weight"), wanted["0.weight"], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("config", "count"),
+    [(FitConfig(4, batch_size=1), 3), (FitConfig(3, batch_size=1, seed=1), 3), (None, 4)],
+    ids=["epochs", "seed", "samples"],
+)
+def test_the_state_of_another_fit_is_refused(
+    tmp_path: Path, config: FitConfig | None, count: int
+) -> None:
+    state_file, begun = tmp_path / "state.pt", FitConfig(3, batch_size=1)
+    with pytest.raises(Interrupted):
+        fit(Line(), numbered(3), line_loss([]), begun, interrupt_after(1), state_file=state_file)
+    before = state_file.read_bytes()
+    with pytest.raises(
+        ValueError, match=r"state.pt is the state of a fit with .* was wanted: remove it to begin"
+    ):
+        fit(
+            Line(),
+            numbered(count),
+            line_loss([]),
+            config or begun,
+            no_figure,
+            state_file=state_file,
+        )
+    assert state_file.read_bytes() == before
+
+
+def test_the_state_of_another_network_is_refused(tmp_path: Path) -> None:
+    state_file, config = tmp_path / "state.pt", FitConfig(3, batch_size=1)
+    with pytest.raises(Interrupted):
+        fit(Line(), numbered(3), line_loss([]), config, interrupt_after(1), state_file=state_file)
+    with pytest.raises(ValueError, match=r"state.pt .*this Linear.*: remove it to begin anew"):
+        fit(
+            nn.Linear(3, 1),
+            numbered(3),
+            lambda network, _: network.weight.square().sum(),
+            config,
+            no_figure,
+            state_file=state_file,
+        )
+
+
+@pytest.mark.parametrize("content", [b"", b"no state at all", b"PK\x03\x04 cut"])
+def test_a_damaged_state_is_told(tmp_path: Path, content: bytes) -> None:
+    state_file = tmp_path / "state.pt"
+    state_file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"state.pt cannot be read .*: remove it to begin"):
+        fit(
+            Line(),
+            numbered(3),
+            line_loss([]),
+            FitConfig(1, batch_size=1),
+            no_figure,
+            state_file=state_file,
+        )
+
+
+def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
+    state_file = tmp_path / "state.pt"
+    torch.save({"w": torch.zeros(1)}, state_file)
+    with pytest.raises(ValueError, match=r"state.pt is .* remove it to begin anew"):
+        fit(
+            Line(),
+            numbered(3),
+            line_loss([]),
+            FitConfig(1, batch_size=1),
+            no_figure,
+            state_file=state_file,
+        )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thyroid_training.resnet18 import ResNet18, adapt_torchvision
+from thyroid_training.published_weights import adapt_torchvision_resnet18, start_resnet18
+from thyroid_training.resnet18 import ResNet18
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -100,7 +104,9 @@ def test_number_of_parameters() -> None:
 def test_published_weights_see_a_grey_picture_as_they_would_in_colour() -> None:
     published = published_weights()
     network = ResNet18().eval()
-    missing, unexpected = network.load_state_dict(adapt_torchvision(published), strict=False)
+    missing, unexpected = network.load_state_dict(
+        adapt_torchvision_resnet18(published), strict=False
+    )
     assert (sorted(missing), unexpected) == (["fc.bias", "fc.weight"], [])
     grey = torch.randn(2, 1, 64, 96)
     with torch.no_grad():
@@ -111,8 +117,48 @@ def test_published_weights_see_a_grey_picture_as_they_would_in_colour() -> None:
     assert torch.allclose(features, wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max()))
 
 
+def test_a_published_file_is_begun_with(tmp_path: Path) -> None:
+    published, path = published_weights(), tmp_path / "resnet18.pth"
+    torch.save(published, path)
+    torch.manual_seed(6)
+    started = start_resnet18(path).state_dict()
+    torch.manual_seed(6)
+    last = ResNet18().state_dict()  # drawn, since no published class is ours
+    for name, value in started.items():
+        if name.startswith("fc."):
+            assert torch.equal(value, last[name])
+        elif name == "conv1.weight":
+            assert torch.allclose(value, published[name].sum(dim=1, keepdim=True))
+        else:
+            assert torch.equal(value, published[name]), name
+
+
+def test_without_a_file_it_begins_with_nothing() -> None:
+    torch.manual_seed(6)
+    started = start_resnet18(None).state_dict()
+    torch.manual_seed(6)
+    assert all(torch.equal(started[name], v) for name, v in ResNet18().state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["conv1.weight", "layer3.1.bn2.running_var"])
+def test_a_file_with_something_missing_is_refused(tmp_path: Path, name: str) -> None:
+    published, path = published_weights(), tmp_path / "resnet18.pth"
+    del published[name]
+    torch.save(published, path)
+    with pytest.raises(ValueError, match=f"resnet18.pth .* this ResNet18 .*{name}.*: give the"):
+        start_resnet18(path)
+
+
+def test_a_deeper_network_is_refused(tmp_path: Path) -> None:
+    """ResNet-34 has all the names, and more."""
+    path = tmp_path / "resnet34.pth"
+    torch.save(published_weights() | {"layer1.2.conv1.weight": torch.zeros(64, 64, 3, 3)}, path)
+    with pytest.raises(ValueError, match=r"this ResNet18 \(layer1.2.conv1.weight\): give the file"):
+        start_resnet18(path)
+
+
 def test_old_published_files_without_counters_load() -> None:
-    adapted = adapt_torchvision(published_weights(counters=False))
+    adapted = adapt_torchvision_resnet18(published_weights(counters=False))
     missing, unexpected = ResNet18().load_state_dict(adapted, strict=False)
     assert {name for name in missing if not name.endswith("num_batches_tracked")} == {
         "fc.weight",
@@ -123,7 +169,7 @@ def test_old_published_files_without_counters_load() -> None:
 
 def test_adapting_leaves_the_published_weights_as_they_were() -> None:
     published = published_weights()
-    adapt_torchvision(published)
+    adapt_torchvision_resnet18(published)
     assert published["conv1.weight"].shape == (64, 3, 7, 7)
     assert "fc.weight" in published
 

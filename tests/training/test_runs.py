@@ -68,6 +68,23 @@ def test_a_save_that_is_cut_off_leaves_the_earlier_whole(
     run.load_into(network())
 
 
+def test_the_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.save(network(), {"network": "x", "fit": FitConfig(3)})
+    assert run.read_record() == json.loads(run.record.read_text())
+    assert run.read_record()["network"] == "x"
+    with pytest.raises(FileNotFoundError, match=r"run.json does not exist: the folder of a"):
+        Run(tmp_path / "none").read_record()
+
+
+def test_weights_are_read_by_name(tmp_path: Path) -> None:
+    run, first = Run(tmp_path), network()
+    run.save(first, {})
+    state = run.read_state()
+    assert list(state) == list(first.state_dict())
+    assert all(torch.equal(state[name], value) for name, value in first.state_dict().items())
+
+
 def test_a_run_without_weights_is_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"weights.pt does not exist: the folder of a"):
         Run(tmp_path).load_into(network())
@@ -85,3 +102,5 @@ def test_a_damaged_file_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "weights.pt").write_bytes(content)
     with pytest.raises(RunError, match=r"does not hold the weights"):
         Run(tmp_path).load_into(network())
+    with pytest.raises(RunError, match=r"does not hold the weights of a network"):
+        Run(tmp_path).read_state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -13,8 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from thyroid_pipeline import contract
+from thyroid_pipeline.contract import Decision
+from thyroid_training.calibration import Calibration
+from thyroid_training.ood import OodGate, fit_gate
+from thyroid_training.operating_point import OperatingPoint
 from thyroid_training.resnet18 import ResNet18
-from thyroid_training.serving import ClassificationGraph, SegmentationGraph, normalise
+from thyroid_training.serving import (
+    ClassificationGraph,
+    SegmentationGraph,
+    normalise,
+    quantise,
+)
 from thyroid_training.transunet import TransUNet
 from thyroid_training.transunet_config import COMPACT, TransUNetConfig
 
@@ -24,17 +34,22 @@ SIDE = contract.FRAME_SIDE_PX
 class Stub(nn.Module):
     """In a TransUNet's place: any function of its input."""
 
+    feature_count = 2
+
     def __init__(self, function: Callable[[Tensor], Tensor], image_size: int = 224) -> None:
         super().__init__()
         self.config = dataclasses.replace(COMPACT, image_size=image_size)
         self.function = function
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
+    def forward_with_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Least and greatest of what comes in are the features."""
+        return self.function(x), torch.cat((x.amin((2, 3)), x.amax((2, 3))), dim=1)
 
 
-def graph_around(function: Callable[[Tensor], Tensor], image_size: int = 224) -> SegmentationGraph:
-    return SegmentationGraph(cast(TransUNet, Stub(function, image_size)))
+def graph_around(
+    function: Callable[[Tensor], Tensor], image_size: int = 224, gate: OodGate | None = None
+) -> SegmentationGraph:
+    return SegmentationGraph(cast(TransUNet, Stub(function, image_size)), gate)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +77,38 @@ def test_downsample_is_the_mean_of_each_block(image_size: int) -> None:
     step = SIDE // image_size
     blocks = frame.reshape(2, 1, image_size, step, image_size, step).astype(np.float64)
     wanted = normalise(torch.from_numpy(blocks.mean(axis=(3, 5))))
-    assert torch.allclose(seen[0].double(), wanted, atol=1e-5)
+    assert torch.allclose(seen[0][0::2].double(), wanted, atol=1e-5)
+    assert torch.allclose(seen[0][1::2].double(), wanted.flip(3), atol=1e-5)  # its mirror image
+
+
+def test_answer_is_the_mean_over_the_frame_and_its_mirror_image() -> None:
+    """A network that knows left from right: what it says of the two is averaged, place by place."""
+    ramp = torch.linspace(-1, 1, 224)[None, None, None]
+
+    class OneSided(Stub):
+        def forward_with_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x * ramp, torch.cat((x[..., 0].mean(2), x[..., 9].mean(2)), dim=1)
+
+    frames = torch.randint(0, 256, (3, 1, SIDE, SIDE), dtype=torch.uint8)
+    graph = SegmentationGraph(cast(TransUNet, OneSided(lambda x: x)))
+    probability, features = graph.look(frames)
+    x = normalise(torch.nn.functional.avg_pool2d(frames.double(), 2)).numpy()
+    p, mirrored = (1 / (1 + np.exp(-picture * ramp.numpy())) for picture in (x, x[..., ::-1]))
+    assert np.allclose(probability.numpy(), (p + mirrored[..., ::-1]) / 2, atol=1e-5)
+    ends = [(x[..., i].mean(2) + x[..., -1 - i].mean(2)) / 2 for i in (0, 9)]
+    assert np.allclose(features.numpy(), np.concatenate(ends, axis=1), atol=1e-5)
+    assert not np.allclose(p, mirrored[..., ::-1], atol=0.1)
+    assert torch.equal(graph(frames)[0], quantise(probability))
+
+
+def test_a_mirror_image_is_answered_as_its_frame(tiny_config: TransUNetConfig) -> None:
+    torch.manual_seed(0)
+    graph = SegmentationGraph(TransUNet(tiny_config)).eval()
+    frame = torch.randint(0, 256, (1, *contract.FRAME.shape), dtype=torch.uint8)
+    with torch.no_grad():
+        (probability, features), (mirrored, same) = graph.look(frame), graph.look(frame.flip(3))
+    assert torch.allclose(mirrored.flip(3), probability, atol=1e-5)
+    assert torch.allclose(same, features, atol=1e-4)
 
 
 def test_normalisation_never_looks_at_the_content() -> None:
@@ -82,7 +128,8 @@ def test_probability_is_rounded_half_up_to_255(offset: float, moved: int) -> Non
     logits = torch.from_numpy(np.log(probability / (1 - probability))).float()
     map_ = torch.zeros(1, 1, 224, 224)
     map_.view(-1)[: len(levels)] = logits
-    answer = graph_around(lambda _: map_)(torch.zeros(1, 1, SIDE, SIDE, dtype=torch.uint8))
+    pair = torch.cat((map_, map_.flip(3)))  # of the frame and of its mirror image
+    answer, _ = graph_around(lambda _: pair)(torch.zeros(1, 1, SIDE, SIDE, dtype=torch.uint8))
     assert answer.dtype == torch.uint8
     assert answer.view(-1)[: len(levels)].tolist() == (levels + moved).tolist()
 
@@ -90,7 +137,7 @@ def test_probability_is_rounded_half_up_to_255(offset: float, moved: int) -> Non
 def test_certainty_is_0_and_255() -> None:
     for logit, wanted in ((-100.0, 0), (100.0, 255), (0.0, 128)):
         graph = graph_around(partial(torch.full_like, fill_value=logit))
-        answer = graph(torch.zeros(1, 1, SIDE, SIDE, dtype=torch.uint8))
+        answer, _ = graph(torch.zeros(1, 1, SIDE, SIDE, dtype=torch.uint8))
         assert answer.unique().tolist() == [wanted]
 
 
@@ -99,55 +146,184 @@ def test_a_side_that_does_not_divide_the_frame_is_refused() -> None:
         graph_around(lambda x: x, 160)
 
 
+def test_quantising_covers_the_bytes() -> None:
+    probability = torch.linspace(0, 1, 1001)
+    levels = quantise(probability)
+    assert levels.dtype == torch.uint8
+    wanted = np.floor(probability.numpy().astype(np.float32) * np.float32(255) + np.float32(0.5))
+    assert levels.tolist() == wanted.astype(int).tolist()
+    assert levels[[0, -1]].tolist() == [0, 255]
+
+
+def test_strangeness_is_the_gates_times_the_contracts_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = np.random.default_rng(0).normal(0, 1, (40, 2)).astype(np.float32)
+    gate = fit_gate([known, known + 9], [1.5, 2.0])
+    frames = torch.randint(0, 256, (3, 1, SIDE, SIDE), dtype=torch.uint8)
+    frames[1] //= 4
+    graph = graph_around(lambda x: x, gate=gate)
+    grey = normalise(torch.nn.functional.avg_pool2d(frames.float(), 2))
+    with torch.no_grad():
+        wanted = gate(torch.cat((grey.amin((2, 3)), grey.amax((2, 3))), dim=1))
+        _, score = graph(frames)
+        assert torch.allclose(score, wanted * contract.OOD_LIMIT, rtol=1e-5)
+        monkeypatch.setattr(contract, "OOD_LIMIT", 3.0)
+        assert torch.allclose(graph(frames)[1], wanted * 3, rtol=1e-5)
+    assert score.shape == (3, *contract.OOD_SCORE.shape)
+    assert wanted.std() > 0
+
+
+def test_without_a_gate_no_frame_is_strange() -> None:
+    frames = torch.randint(0, 256, (2, 1, SIDE, SIDE), dtype=torch.uint8)
+    assert not graph_around(lambda x: x)(frames)[1].any()
+
+
 def test_segmentation_of_a_batch_is_that_of_its_images(tiny_config: TransUNetConfig) -> None:
     torch.manual_seed(0)
     network = TransUNet(tiny_config)
     with torch.no_grad():
         network.head.weight *= 100  # fresh weights say the same of every pixel
-    graph = SegmentationGraph(network).eval()
+    known = np.random.default_rng(0).normal(0, 1, (9, network.feature_count)).astype(np.float32)
+    graph = SegmentationGraph(network, fit_gate([known], [2.0])).eval()
     frames = torch.randint(0, 256, (3, *contract.FRAME.shape), dtype=torch.uint8)
     with torch.no_grad():
-        together = graph(frames)
-        alone = torch.cat([graph(frame[None]) for frame in frames])
+        together, scores = graph(frames)
+        each = [graph(frame[None]) for frame in frames]
+    alone = torch.cat([map_ for map_, _ in each])
     assert together.shape == (3, *contract.NODULE_PROBABILITY.shape)
     assert (together.int() - alone.int()).abs().max() <= 1  # rounding may fall either way
     assert len(together.unique()) > 20
+    assert torch.allclose(scores, torch.cat([score for _, score in each]), rtol=1e-4)
+    assert scores.min() > 0
+
+
+# --- malignancy, evidence, decision
+
+
+FAMILIAR = torch.zeros(1, 1)
+
+
+def rois(count: int) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    shape = (count, *contract.ROI.shape)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
 def test_evidence_is_the_answer_spread_over_the_picture(classifier: ResNet18) -> None:
-    roi = torch.randint(0, 256, (3, *contract.ROI.shape), dtype=torch.uint8)
-    found = torch.ones(3, 1, dtype=torch.bool)
+    """Calibrated: scale times the map, scale times the bias plus the offset."""
+    roi, found = rois(3), torch.ones(3, 1, dtype=torch.bool)
+    scale, offset = 0.7, -1.3
+    graph = ClassificationGraph(classifier, Calibration(scale, offset))
     with torch.no_grad():
-        malignancy, evidence = ClassificationGraph(classifier)(roi, found)
-        logit = classifier(normalise(roi.float()))
+        malignancy, evidence, _ = graph(roi, found, FAMILIAR.expand(3, 1))
+        logit = classifier(normalise(roi.float())).double()
     assert evidence.shape == (3, *contract.EVIDENCE.shape)
     assert malignancy.shape == (3, *contract.MALIGNANCY.shape)
-    assert torch.allclose(malignancy, torch.sigmoid(logit), atol=1e-5)
+    wanted = Calibration(scale, offset).apply(logit.numpy())
+    assert np.allclose(wanted, 1 / (1 + np.exp(-(scale * logit.numpy() + offset))))
+    assert np.allclose(malignancy.numpy(), wanted, atol=1e-5)
     mean = evidence.double().flatten(1).mean(dim=1, keepdim=True)
-    assert torch.allclose(mean + classifier.fc.bias, logit.double(), atol=1e-4)
+    constant = scale * classifier.fc.bias.double() + offset
+    assert torch.allclose(mean + constant, scale * logit + offset, atol=1e-4)
     assert evidence.std() > 0
 
 
+def test_uncalibrated_it_is_the_networks_own(classifier: ResNet18) -> None:
+    roi = rois(2)
+    with torch.no_grad():
+        found = torch.ones(2, 1, dtype=torch.bool)
+        malignancy, _, _ = ClassificationGraph(classifier)(roi, found, FAMILIAR.expand(2, 1))
+        wanted = torch.sigmoid(classifier(normalise(roi.float())))
+    assert torch.allclose(malignancy, wanted, atol=1e-5)
+
+
 def test_evidence_weighs_each_map_by_the_linear_layer(classifier: ResNet18) -> None:
-    roi = torch.randint(0, 256, (1, *contract.ROI.shape), dtype=torch.uint8)
+    roi, graph = rois(1), ClassificationGraph(classifier, Calibration(2.0, 5.0))
     with torch.no_grad():
         features = classifier.features(normalise(roi.float()))[0].numpy()
-        _, evidence = ClassificationGraph(classifier)(roi, torch.tensor([[True]]))
+        _, evidence, _ = graph(roi, torch.tensor([[True]]), FAMILIAR)
     weight = classifier.fc.weight.detach().numpy()[0]
-    wanted = np.tensordot(weight.astype(np.float64), features, axes=1)
+    wanted = 2 * np.tensordot(weight.astype(np.float64), features, axes=1)
     assert np.allclose(evidence[0].numpy(), wanted, atol=1e-4)
 
 
-def test_no_nodule_is_nan_and_no_evidence_for_that_image_alone(classifier: ResNet18) -> None:
-    roi = torch.randint(0, 256, (4, *contract.ROI.shape), dtype=torch.uint8)
-    found = torch.tensor([[True], [False], [True], [False]])
+class Brightness(nn.Module):
+    """In a ResNet-18's place: the logit is the mean grey value, normalised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(1, 1)
+        nn.init.ones_(self.fc.weight)
+        nn.init.zeros_(self.fc.bias)
+
+    def features(self, x: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(x, contract.ROI_SIDE_PX // contract.EVIDENCE_SIDE)
+
+
+def test_every_combination_is_decided_as_the_contract_says() -> None:
+    """Found or not; familiar, at the limit, strange, not a number; in, between and on thresholds.
+
+    The logit is calibrated so that a grey value of 0, 50, 100, 150 or 200 is a probability of its
+    own, of which the second and the fourth are the thresholds themselves.
+    """
+    greys = np.array([0, 50, 100, 150, 200], np.uint8)
+    calibration = Calibration(1.5, -0.4)
+    network = cast(ResNet18, Brightness())
+    levels = torch.from_numpy(greys)[:, None, None, None].expand(-1, *contract.ROI.shape)
+    all_found, none_strange = torch.ones(5, 1, dtype=torch.bool), torch.zeros(5, 1)
+    with torch.no_grad():
+        said, _, _ = ClassificationGraph(network, calibration)(levels, all_found, none_strange)
+    p = said[:, 0].tolist()
+    assert p == sorted(p)
+    assert len(set(p)) == 5
+    point = OperatingPoint(routine_below=p[1], refer_from=p[3], threshold=p[2])
+    limit = np.float32(contract.OOD_LIMIT)
+    scores = (0.0, contract.OOD_LIMIT, np.nextafter(limit, np.float32(2)), np.nan)
+    rows = list(itertools.product(range(5), (True, False), scores))
+    index, found, score = zip(*rows, strict=True)
+    graph = ClassificationGraph(network, calibration, point)
+    with torch.no_grad():
+        malignancy, evidence, decision = graph(
+            levels[list(index)],
+            torch.tensor(found)[:, None],
+            torch.tensor(score, dtype=torch.float32)[:, None],
+        )
+    assert decision.dtype == torch.int32
+    assert decision.shape == (len(rows), *contract.DECISION.shape)
+    decided = point.decide(np.array(p))
+    assert {Decision(value) for value in decided} == {
+        Decision.ROUTINE,
+        Decision.UNCERTAIN,
+        Decision.REFER,
+    }
+    for row, (i, is_found, strangeness) in enumerate(rows):
+        familiar = strangeness <= contract.OOD_LIMIT  # which NaN is not
+        if not familiar:
+            wanted = Decision.OUT_OF_DISTRIBUTION
+        elif not is_found:
+            wanted = Decision.NO_NODULE
+        else:
+            wanted = Decision(decided[i])
+        assert Decision(int(decision[row, 0])) is wanted, rows[row]
+        if familiar and is_found:
+            assert malignancy[row, 0].item() == pytest.approx(p[i], abs=1e-6)
+            assert evidence[row].abs().min() > 0
+        else:
+            assert malignancy[row, 0].isnan()
+            assert not evidence[row].any()
+
+
+def test_each_image_of_a_batch_is_answered_as_alone(classifier: ResNet18) -> None:
+    roi = rois(4)
+    found = torch.tensor([[True], [False], [True], [True]])
+    score = torch.tensor([[0.2], [0.3], [7.0], [0.9]])
     graph = ClassificationGraph(classifier)
     with torch.no_grad():
-        malignancy, evidence = graph(roi, found)
-        alone = [graph(roi[row : row + 1], found[row : row + 1]) for row in range(4)]
-    assert malignancy.isnan().squeeze(1).tolist() == [False, True, False, True]
-    assert evidence[1].abs().max() == evidence[3].abs().max() == 0
-    assert evidence[0].abs().max() > 0
-    each = torch.cat([answer[0] for answer in alone])
-    assert torch.allclose(malignancy, each, atol=1e-6, equal_nan=True)
-    assert torch.allclose(evidence, torch.cat([answer[1] for answer in alone]), atol=1e-5)
+        together = graph(roi, found, score)
+        rows = [slice(row, row + 1) for row in range(4)]
+        alone = [graph(roi[row], found[row], score[row]) for row in rows]
+    assert together[0].isnan().squeeze(1).tolist() == [False, True, True, False]
+    for got, *each in zip(together, *alone, strict=True):
+        wanted = torch.cat(each)
+        assert torch.allclose(got.double(), wanted.double(), atol=1e-5, equal_nan=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from miniatures import TINY_COMPACT, TINY_PAPER
 from thyroid_training.transunet import TransUNet
 from thyroid_training.transunet_config import COMPACT, PAPER, TransUNetConfig
 
@@ -39,13 +41,14 @@ def test_paper_size_answers_for_each_pixel(paper: TransUNet) -> None:
     assert logits.std() > 0
 
 
-def test_compact_size_has_about_four_million_parameters() -> None:
-    assert 3_500_000 < count(TransUNet(COMPACT)) < 4_500_000
+def test_compact_size_has_as_many_parameters_as_it_says() -> None:
+    with torch.device("meta"):
+        assert f"{count(TransUNet(COMPACT)) / 1e6:.1f}" == "2.2"
 
 
 @pytest.mark.parametrize(
     ("config", "widths"),
-    [(PAPER, (64, 256, 512, 1024)), (COMPACT, (24, 48, 96, 160))],
+    [(PAPER, (64, 256, 512, 1024)), (COMPACT, (16, 24, 40, 112))],
     ids=["paper", "compact"],
 )
 @pytest.mark.parametrize("side", [224, 160])
@@ -65,11 +68,56 @@ def test_skips_stand_at_a_half_a_quarter_and_an_eighth(
     assert logits.shape == (2, 1, side, side)
 
 
-def test_decoder_takes_the_skips_it_should() -> None:
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        (PAPER, [512 + 512, 256 + 256, 128 + 64, 64]),
+        (COMPACT, [96 + 40, 64 + 24, 48 + 16]),
+    ],
+    ids=["paper", "compact"],
+)
+def test_decoder_takes_the_skips_it_should(config: TransUNetConfig, wanted: list[int]) -> None:
     with torch.device("meta"):
-        decoder = TransUNet(PAPER).decoder
-    taken = [next(block.parameters()).shape[1] for block in decoder]
-    assert taken == [512 + 512, 256 + 256, 128 + 64, 64]
+        decoder = TransUNet(config).decoder
+    assert [next(block.parameters()).shape[1] for block in decoder] == wanted
+
+
+@pytest.mark.parametrize("widths", [(8, 8, 8), (8, 8, 8, 8)])
+def test_three_and_four_blocks_answer_for_each_pixel(
+    tiny_config: TransUNetConfig, widths: tuple[int, ...]
+) -> None:
+    config = dataclasses.replace(tiny_config, decoder_widths=widths, image_size=64)
+    torch.manual_seed(0)
+    network = TransUNet(config).eval()
+    heads: list[torch.Tensor] = []
+    network.head.register_forward_hook(lambda _module, _given, answer: heads.append(answer))
+    with torch.no_grad():
+        logits = network(torch.randn(2, 1, 64, 64))
+    assert logits.shape == (2, 1, 64, 64)
+    side = 64 if len(widths) == 4 else 32
+    assert heads[0].shape == (2, 1, side, side)
+    doubled = F.interpolate(heads[0], size=(64, 64), mode="bilinear")
+    assert torch.allclose(logits, doubled, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", ["compact", "paper"])
+def test_features_are_means_and_spreads_of_maps(size: str) -> None:
+    """By NumPy, of the maps that the encoder and the transformer give."""
+    config = {"compact": TINY_COMPACT, "paper": TINY_PAPER}[size]
+    config = dataclasses.replace(config, image_size=64)
+    torch.manual_seed(0)
+    network = TransUNet(config).eval()
+    picture = torch.randn(3, 1, 64, 64)
+    with torch.no_grad():
+        logits, features = network.forward_with_features(picture)
+        assert torch.equal(logits, network(picture))
+        maps = network.encoder(picture.expand(-1, config.in_channels, -1, -1))
+        attended = network.transformer(maps[3]).numpy().astype(float)
+    *outer, sixteenth = (map_.numpy().astype(float) for map_ in maps)
+    wanted = [f(map_, axis=(2, 3)) for map_ in outer for f in (np.mean, np.std)]
+    wanted += [np.mean(map_, axis=(2, 3)) for map_ in (sixteenth, attended)]
+    assert features.shape == (3, network.feature_count)
+    assert np.allclose(features.numpy(), np.concatenate(wanted, axis=1), rtol=1e-4, atol=1e-5)
 
 
 def test_three_channels_see_the_grey_picture_three_times(tiny_config: TransUNetConfig) -> None:
@@ -95,10 +143,10 @@ def test_every_skip_reaches_the_answer(
         answer = network(torch.zeros(1, 1, 224, 224))
         for position in range(4):
             changed = list(maps)
-            changed[position] = maps[position] + 1
+            changed[position] = maps[position] + 10
             monkeypatch.setattr(network.encoder, "forward", lambda _, given=changed: given)
             moved = network(torch.zeros(1, 1, 224, 224)) - answer
-            assert moved.abs().max() > 1e-4
+            assert moved.abs().max() > 1e-5
 
 
 def test_attention_is_softmax_of_scaled_products(tiny_config: TransUNetConfig) -> None:

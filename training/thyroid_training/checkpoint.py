@@ -20,12 +20,15 @@ from torch import Tensor, nn
 
 from thyroid_pipeline import contract
 from thyroid_training.encoder import StandardisedConv2d
+from thyroid_training.ood import OodGate
 from thyroid_training.resnet18 import ResNet18
+from thyroid_training.serving import ClassificationGraph, SegmentationGraph
 from thyroid_training.transunet import TransUNet
 from thyroid_training.transunet_config import TransUNetConfig
 
 # The serving graphs (thyroid_training.serving) hold the network under this name.
 PARAMETER_PREFIX = "network."
+_SERVED_WITH = ("gate.", "calibration", "operating_point")
 CONFIG_KEY = "thyroid_triton.transunet_config"
 
 
@@ -39,19 +42,19 @@ def onnx_path(model_repository: Path, model: contract.Model) -> Path:
 
 
 def config_metadata(config: TransUNetConfig) -> dict[str, str]:
-    """The metadata that lets `load_transunet` build the network again."""
+    """The metadata that lets `load_segmentation_graph` build the network again."""
     return {CONFIG_KEY: json.dumps(asdict(config))}
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the parameters of an exported network.
+    """Read everything that an exported graph holds: the network, and what is served with it.
 
     Args:
         path: The ONNX file.
 
     Returns:
-        Name to FP32 tensor, under the network's own names. Counters of batches, which no graph
-        uses, are not in the file.
+        Name to FP32 tensor, under the graph's own names; those of the network begin with
+        `PARAMETER_PREFIX`. Counters of batches, which no graph uses, are not in the file.
 
     Raises:
         CheckpointError: The file is no ONNX file, or holds no parameter of ours.
@@ -76,13 +79,11 @@ def _read(path: Path) -> onnx.ModelProto:
 
 def _state_dict(model: onnx.ModelProto, path: Path) -> dict[str, Tensor]:
     state = {
-        initializer.name.removeprefix(PARAMETER_PREFIX): torch.from_numpy(
-            np.array(numpy_helper.to_array(initializer), np.float32)
-        )
+        initializer.name: torch.from_numpy(np.array(numpy_helper.to_array(initializer), np.float32))
         for initializer in model.graph.initializer
-        if initializer.name.startswith(PARAMETER_PREFIX)
+        if initializer.name.startswith((PARAMETER_PREFIX, *_SERVED_WITH))
     }
-    if not state:
+    if not any(name.startswith(PARAMETER_PREFIX) for name in state):
         raise CheckpointError(
             f"{path} has no initializer named {PARAMETER_PREFIX}*; a file written by "
             "`thyroid-export onnx` was wanted, which keeps the parameters' names"
@@ -90,8 +91,8 @@ def _state_dict(model: onnx.ModelProto, path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _load(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    wanted = network.state_dict()
+def _load(graph: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    wanted = graph.state_dict()
     faults = {
         "missing": [
             name
@@ -112,15 +113,15 @@ def _load(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     ]
     if found:
         raise CheckpointError(
-            f"{path} does not hold this {type(network).__name__}: {'; '.join(found)}. Give the "
+            f"{path} does not hold this {type(graph).__name__}: {'; '.join(found)}. Give the "
             "file of this network, or export it again with `thyroid-export onnx`"
         )
-    network.load_state_dict(state, strict=False)  # all but the counters of batches
-    network.eval()
+    graph.load_state_dict(state, strict=False)  # all but the counters of batches
+    graph.eval()
 
 
-def load_transunet(path: Path) -> TransUNet:
-    """Read a TransUNet, shape and weights, from its ONNX file.
+def load_segmentation_graph(path: Path) -> SegmentationGraph:
+    """Read a TransUNet, shape, weights and gate, from its ONNX file.
 
     A network with weight standardisation comes back folded, as the file has it.
 
@@ -129,12 +130,13 @@ def load_transunet(path: Path) -> TransUNet:
         FileNotFoundError: There is no such file.
     """
     model = _read(path)
-    network = TransUNet(_read_config(model, path))
-    _load(network, _state_dict(model, path), path)
+    network, state = TransUNet(_read_config(model, path)), _state_dict(model, path)
+    graph = SegmentationGraph(network, OodGate.shaped_as(state, network.feature_count))
+    _load(graph, state, path)
     for module in network.modules():
         if isinstance(module, StandardisedConv2d):
             module.folded = True  # export folds them: the file holds standardised kernels
-    return network
+    return graph
 
 
 def _read_config(model: onnx.ModelProto, path: Path) -> TransUNetConfig:
@@ -157,13 +159,13 @@ def _read_config(model: onnx.ModelProto, path: Path) -> TransUNetConfig:
         ) from error
 
 
-def load_resnet18(path: Path) -> ResNet18:
-    """Read a ResNet-18 from its ONNX file.
+def load_classification_graph(path: Path) -> ClassificationGraph:
+    """Read a ResNet-18, weights, calibration and operating point, from its ONNX file.
 
     Raises:
         CheckpointError: The file holds none.
         FileNotFoundError: There is no such file.
     """
-    network = ResNet18()
-    _load(network, read_state_dict(path), path)
-    return network
+    graph = ClassificationGraph(ResNet18())
+    _load(graph, read_state_dict(path), path)
+    return graph

@@ -1,4 +1,4 @@
-"""`thyroid-train`: phantoms, fitting both networks, and judging them on held-out patients."""
+"""`thyroid-train`: phantoms, fitting the networks, judging them, and what is served of them."""
 
 # torch and scikit-learn are imported by the commands that need them: `--help` answers at once, and
 # `phantoms` works where only the server's packages are installed.
@@ -6,31 +6,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from thyroid_training.command_errors import PlainErrors
 from thyroid_training.protocol import FOLDS
-from thyroid_training.transunet_config import SIZES
+
+if TYPE_CHECKING:
+    from thyroid_training.fold_fits import FoldFits
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_DATA = click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of the DDTI set: manifest.csv, images, masks.",
-)
+# Where `cross-validate` leaves its report and `final` what is served, within the runs' folder.
+REPORT_FOLDER = "report"
+SERVED_FOLDER = "served"
+
 _FOLD = click.option(
     "--fold",
-    default=0,
-    show_default=True,
     type=click.IntRange(0, FOLDS - 1),
-    help=f"Which of the {FOLDS} folds is held out; folds never part a patient's images.",
+    help=f"Which of the {FOLDS} folds is held out; without it nothing is, as for what is served.",
 )
 _SEED = click.option(
     "--seed",
@@ -39,9 +36,70 @@ _SEED = click.option(
     type=click.IntRange(0),
     help="Of weights, order, variation.",
 )
-_THREADS = click.option(
-    "--threads", default=2, show_default=True, type=click.IntRange(1), help="CPU threads."
-)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _fits(command: _Command) -> _Command:
+    """Give a command the options from which the fits are made."""
+    for option in (
+        click.option(
+            "--threads", type=click.IntRange(1), help="CPU threads; all cores where not given."
+        ),
+        click.option(
+            "--resnet18-weights",
+            type=_FILE,
+            help="torchvision's ImageNet weights of ResNet-18 (.pth) to begin with.",
+        ),
+        click.option(
+            "--transunet-weights",
+            type=_FILE,
+            help="ImageNet weights to begin with: R50+ViT-B/16 (.npz) for the paper size; the "
+            "compact size has EfficientNet-Lite0's installed.",
+        ),
+        click.option(
+            "--recipe",
+            type=_FILE,
+            default=Path("training/recipes/compact.toml"),
+            show_default=True,
+            help="How everything is fitted.",
+        ),
+        click.option(
+            "--out",
+            required=True,
+            type=click.Path(path_type=Path),
+            help="Folder of all runs. What is fitted there is not fitted again, and what was "
+            "interrupted goes on.",
+        ),
+        click.option(
+            "--data",
+            required=True,
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Folder of the sets: ddti and busi, each with manifest.csv, images, masks.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _open(
+    *,
+    data: Path,
+    out: Path,
+    recipe: Path,
+    transunet_weights: Path | None,
+    resnet18_weights: Path | None,
+    threads: int | None,
+) -> FoldFits:
+    import torch
+
+    from thyroid_training.fold_fits import FoldFits, read_sets
+    from thyroid_training.recipe import read_recipe
+    from thyroid_training.stages import StartingWeights
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    weights = StartingWeights(transunet_weights, resnet18_weights)
+    return FoldFits(read_recipe(recipe), read_sets(data), out, weights)
 
 
 def _out(help_text: str) -> Callable[[_Command], _Command]:
@@ -73,112 +131,42 @@ def phantoms(*, out: Path, count: int, no_nodule: int, seed: int) -> None:
 
 
 @main.command()
-@_DATA
-@_out("Folder of the run.")
-@click.option("--size", default="compact", show_default=True, type=click.Choice(list(SIZES)))
-@click.option("--epochs", default=80, show_default=True, type=click.IntRange(1))
-@click.option(
-    "--learning-rate",
-    default=1e-3,
-    show_default=True,
-    type=click.FloatRange(0, min_open=True),
-    help="Peak of the one-cycle plan.",
-)
-@click.option(
-    "--initial",
-    "initial_folder",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of a run to go on from, rather than from nothing.",
-)
-@click.option("--phantoms", "phantom_count", default=120, show_default=True, type=click.IntRange(0))
+@_fits
 @_FOLD
-@_SEED
-@_THREADS
-def segmentation(
-    *,
-    data: Path,
-    out: Path,
-    size: str,
-    epochs: int,
-    learning_rate: float,
-    initial_folder: Path | None,
-    phantom_count: int,
-    fold: int,
-    seed: int,
-    threads: int,
-) -> None:
-    """Fit TransUNet on DDTI, less the held-out fold, and phantoms."""
-    import torch
-
-    from thyroid_training import recipes
-
-    torch.set_num_threads(threads)
-    recipes.run_segmentation(
-        data,
-        out,
-        size=size,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        phantom_count=phantom_count,
-        fold=fold,
-        seed=seed,
-        initial_folder=initial_folder,
-    )
+def segmentation(*, fold: int | None, **options: Any) -> None:
+    """Fit TransUNet on all folds but one."""
+    _open(**options).segmentation(fold)
 
 
 @main.command()
-@_DATA
-@_out("Folder of the run.")
-@click.option(
-    "--segmentation",
-    "segmentation_file",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="TransUNet's ONNX file, whose masks cut the regions.",
-)
-@click.option("--epochs", default=40, show_default=True, type=click.IntRange(1))
+@_fits
 @_FOLD
 @_SEED
-@_THREADS
-def classification(
-    *,
-    data: Path,
-    out: Path,
-    segmentation_file: Path,
-    epochs: int,
-    fold: int,
-    seed: int,
-    threads: int,
-) -> None:
-    """Fit ResNet-18 on regions cut from DDTI, less the held-out fold."""
-    import torch
-
-    from thyroid_training import recipes
-
-    torch.set_num_threads(threads)
-    recipes.run_classification(data, out, segmentation_file, epochs=epochs, fold=fold, seed=seed)
+def classification(*, fold: int | None, seed: int, **options: Any) -> None:
+    """Fit ResNet-18 on regions that TransUNet cuts from all folds but one."""
+    fits = _open(**options)
+    fits.classification(fold, fits.segmentation(fold), seed)
 
 
 @main.command()
-@_DATA
-@click.option(
-    "--model-repository",
-    default=Path("model_repository"),
-    show_default=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Whose networks are judged.",
-)
-@_out("JSON file to write.")
-@_FOLD
-@_THREADS
-def evaluate(*, data: Path, model_repository: Path, out: Path, fold: int, threads: int) -> None:
-    """Judge the repository's networks on the held-out fold and on unseen phantoms."""
-    import torch
+@_fits
+def cross_validate(*, out: Path, **options: Any) -> None:
+    """Fit what is missing of every fold, and judge each on patients that it never saw."""
+    from thyroid_training.cross_validate import cross_validate as judge_all
+    from thyroid_training.cross_validation_report import TABLES_FILE, write_report
 
-    from thyroid_training import recipes
+    results = judge_all(_open(out=out, **options))
+    write_report(results, out / REPORT_FOLDER)
+    click.echo((out / REPORT_FOLDER / TABLES_FILE).read_text(encoding="utf-8"), nl=False)
+    click.echo(f"wrote the report into {out / REPORT_FOLDER}")
 
-    torch.set_num_threads(threads)
-    figures = recipes.run_evaluation(data, model_repository, fold=fold)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(figures, indent=2) + "\n")
-    click.echo(json.dumps(figures, indent=2))
+
+@main.command()
+@_fits
+def final(*, out: Path, **options: Any) -> None:
+    """Fit what is served on everything, calibrated as the cross-validation found."""
+    from thyroid_training.final import fit_served
+
+    fits = _open(out=out, **options)
+    for folder in fit_served(fits, out / REPORT_FOLDER, out / SERVED_FOLDER):
+        click.echo(f"wrote {folder}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import warnings
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -17,13 +17,17 @@ from tqdm import tqdm
 
 from thyroid_pipeline.crop import nodule_on_frame
 from thyroid_pipeline.decode import decode_image
+from thyroid_pipeline.errors import ImageError
 from thyroid_pipeline.letterbox import Geometry, letterbox, plan_letterbox
 from thyroid_pipeline.sector import cut_sector, find_sector
+from thyroid_training.descriptors import read_descriptors
 from thyroid_training.phantoms import make_phantom, sample_traits
 from thyroid_training.protocol import FOLDS
 
-# Of manifest.csv; `label` and `dup_group` may be empty.
-_COLUMNS = ("id", "case", "label", "dup_group")
+# Of each set's manifest.csv; DDTI's `label` and `dup_group` may be empty.
+_DDTI_COLUMNS = ("id", "case", "label", "dup_group")
+_BUSI_COLUMNS = ("id", "class")
+_BUSI_LABELS = {"benign": 0, "malignant": 1, "normal": None}
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Sample:
         truth: bool [image_height_px, image_width_px], the outline as it was drawn.
         geometry: Where the frame lies in the image.
         label: 1 malignant, 0 benign by the radiologist's grade, None without one.
+        descriptors: What else was said of it, see `thyroid_training.descriptors`.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Sample:
     truth: npt.NDArray[np.bool_]
     geometry: Geometry
     label: int | None
+    descriptors: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_sample(
@@ -98,29 +104,73 @@ def read_ddti(folder: Path) -> list[Sample]:
         FileNotFoundError: The folder holds no such set.
         ValueError: The manifest lacks a column, or an outline is not of its image's size.
     """
+    rows = _read_manifest(folder, "DDTI", _DDTI_COLUMNS)
+    groups = _join_groups([(row["case"], row["dup_group"]) for row in rows])
+    samples = []
+    for row, group in zip(tqdm(rows, desc="reading DDTI", disable=None), groups, strict=True):
+        label = int(row["label"]) if row["label"] else None
+        sample = make_sample(row["id"], group, *_read_pair(folder, row["id"]), label)
+        samples.append(replace(sample, descriptors=read_descriptors(row)))
+    return samples
+
+
+def read_busi(folder: Path) -> list[Sample]:
+    """Read the breast ultrasound set (Al-Dhabyani et al., Data in Brief 28, 2020, 104863).
+
+    Another organ: for pretraining, and as what the networks should find strange. It holds
+    near-duplicates, so each sample is its own group and no test figure may come from it.
+
+    Args:
+        folder: Holds `manifest.csv`, `images/ID.jpg` and `masks/ID.png`.
+
+    Returns:
+        Its samples in the manifest's order, less those in which no sector is found. A breast
+        without a lesion has no label and an empty mask.
+
+    Raises:
+        FileNotFoundError: The folder holds no such set.
+        ValueError: The manifest lacks a column or has an unknown class, or a mask is not of its
+            image's size.
+    """
+    samples = []
+    rows = _read_manifest(folder, "BUSI", _BUSI_COLUMNS)
+    for row in tqdm(rows, desc="reading BUSI", disable=None):
+        grey, truth = _read_pair(folder, row["id"])
+        if row["class"] not in _BUSI_LABELS:
+            raise ValueError(
+                f"`class` of {row['id']} is {row['class']!r} in the manifest; one of "
+                f"{', '.join(map(repr, _BUSI_LABELS))} was wanted: spell it so"
+            )
+        label = _BUSI_LABELS[row["class"]]
+        try:
+            samples.append(make_sample(row["id"], row["id"], grey, truth, label))
+        except ImageError:
+            continue
+    return samples
+
+
+def _read_manifest(folder: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
         raise FileNotFoundError(
-            f"{manifest} does not exist: the folder of the DDTI set was wanted, with manifest.csv, "
-            "images and masks; give its path by --data"
+            f"{manifest} does not exist: the folder of the {name} set was wanted, with "
+            "manifest.csv, images and masks; give its path"
         )
     with manifest.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
-    missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+    missing = [column for column in columns if column not in (reader.fieldnames or ())]
     if missing:
         raise ValueError(
-            f"{manifest} has no column {', '.join(missing)}; {', '.join(_COLUMNS)} were wanted, "
+            f"{manifest} has no column {', '.join(missing)}; {', '.join(columns)} were wanted, "
             "separated by commas and named in the first line"
         )
-    groups = _join_groups([(row["case"], row["dup_group"]) for row in rows])
-    samples = []
-    for row, group in zip(tqdm(rows, desc="reading DDTI", disable=None), groups, strict=True):
-        grey = decode_image((folder / "images" / f"{row['id']}.jpg").read_bytes())
-        truth = decode_image((folder / "masks" / f"{row['id']}.png").read_bytes()) >= 128
-        label = int(row["label"]) if row["label"] else None
-        samples.append(make_sample(row["id"], group, grey, truth, label))
-    return samples
+    return rows
+
+
+def _read_pair(folder: Path, name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    grey = decode_image((folder / "images" / f"{name}.jpg").read_bytes())
+    return grey, decode_image((folder / "masks" / f"{name}.png").read_bytes()) >= 128
 
 
 def _join_groups(rows: Sequence[tuple[str, str]]) -> list[str]:

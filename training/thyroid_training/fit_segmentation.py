@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thyroid_pipeline import contract
 from thyroid_training.augment import AugmentConfig, augment
 from thyroid_training.dataset import Sample, shrink, shrink_mask
-from thyroid_training.fit import FitConfig, fit
-from thyroid_training.metrics import dice
-from thyroid_training.serving import SegmentationGraph, normalise
+from thyroid_training.fit import Batch, FitConfig, Item, VariedSamples, fit
+from thyroid_training.serving import SegmentationGraph, normalise, quantise
 from thyroid_training.transunet import TransUNet
-from thyroid_training.transunet_config import TransUNetConfig
 
 
 def segmentation_loss(logits: Tensor, truth: Tensor) -> Tensor:
@@ -44,62 +42,51 @@ def segmentation_loss(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def fit_segmentation(
+    network: TransUNet,
     samples: Sequence[Sample],
-    network_config: TransUNetConfig,
     config: FitConfig,
     augment_config: AugmentConfig,
     after_epoch: Callable[[int, TransUNet], str],
     *,
-    initial: TransUNet | None = None,
+    state_file: Path | None = None,
 ) -> TransUNet:
-    """Fit a TransUNet, from nothing or from weights that it has.
+    """Fit a TransUNet from the weights that it has.
 
     Args:
+        network: Fitted in place.
         samples: Frames with outlines.
-        network_config: Its shape.
         config: How it is fitted.
         augment_config: How samples are varied.
         after_epoch: See `thyroid_training.fit.fit`.
-        initial: A network of this shape to go on from; left as it is.
+        state_file: Likewise.
 
     Returns:
         The network with averaged weights, in evaluation mode.
-
-    Raises:
-        ValueError: `initial` has another shape.
     """
-    torch.manual_seed(config.seed)
-    network = TransUNet(network_config)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if initial is not None:
-        if initial.config != network_config:
-            raise ValueError(
-                f"the initial weights are of {initial.config}, {network_config} was wanted: give "
-                "weights of the same size"
-            )
-        network.load_state_dict(initial.state_dict())
-    side = network_config.image_size
+    side = network.config.image_size
 
-    def loss_of(network: TransUNet, chosen: Sequence[int], rng: np.random.Generator) -> Tensor:
-        pairs = [
-            augment(samples[index].frame, samples[index].mask, rng, augment_config)
-            for index in chosen
-        ]
-        frames = np.stack([shrink(frame, side) for frame, _ in pairs])[:, None]
-        masks = np.stack([shrink_mask(mask, side) for _, mask in pairs])[:, None]
-        inputs = normalise(torch.from_numpy(frames).to(torch.float32))
-        truth = torch.from_numpy(masks).to(torch.float32)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = network(inputs.contiguous(memory_format=torch.channels_last))
-        return segmentation_loss(logits.to(torch.float32), truth)
+    def make(index: int, rng: np.random.Generator) -> Item:
+        sample = samples[index]
+        # Varied at the frame's side and then averaged down, as the served graph does it.
+        frame, mask = augment(sample.frame, sample.mask, rng, augment_config)
+        return shrink(frame, side)[None], shrink_mask(mask, side)[None]
 
-    return fit(network, len(samples), loss_of, config, after_epoch)
+    def loss_of(network: TransUNet, batch: Batch) -> Tensor:
+        frame, mask = batch
+        inputs = normalise(frame.to(torch.float32))
+        logits = network(inputs.contiguous(memory_format=torch.channels_last))
+        with torch.autocast(frame.device.type, enabled=False):
+            return segmentation_loss(logits.to(torch.float32), mask.to(torch.float32))
+
+    torch.manual_seed(config.seed)  # of dropout
+    varied = VariedSamples(len(samples), make, config.seed)
+    return fit(network, varied, loss_of, config, after_epoch, state_file=state_file)
 
 
 @torch.no_grad()
-def predict_probability(
+def predict(
     network: TransUNet, frames: Sequence[npt.NDArray[np.uint8]]
-) -> list[npt.NDArray[np.uint8]]:
+) -> tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]:
     """Run frames through the network as it is served.
 
     Args:
@@ -107,27 +94,13 @@ def predict_probability(
         frames: UINT8 [FRAME_SIDE_PX, FRAME_SIDE_PX] each.
 
     Returns:
-        UINT8 [NETWORK_SIDE_PX, NETWORK_SIDE_PX] each: probability times 255.
+        maps: UINT8 [NETWORK_SIDE_PX, NETWORK_SIDE_PX] each, probability times 255.
+        features: FP32 [frames, feature_count], see `SegmentationGraph.look`.
     """
     graph = SegmentationGraph(network).eval()
-    return [graph(torch.from_numpy(frame)[None, None])[0, 0].numpy() for frame in frames]
-
-
-def mean_dice(network: TransUNet, samples: Sequence[Sample]) -> float:
-    """Mean Dice over samples on the network's grid, at probability one half.
-
-    A quick figure to watch while fitting; the judged one is in pixels of the original image.
-    """
-    maps = predict_probability(network, [sample.frame for sample in samples])
-    half = contract.PROBABILITY_SCALE / 2
-    return float(
-        np.mean(
-            [
-                dice(
-                    probability >= half,
-                    shrink_mask(sample.mask, len(probability)),
-                )
-                for probability, sample in zip(maps, samples, strict=True)
-            ]
-        )
-    )
+    maps, features = [], np.empty((len(frames), network.feature_count), np.float32)
+    for row, frame in enumerate(frames):
+        probability, seen = graph.look(torch.from_numpy(frame)[None, None])
+        maps.append(quantise(probability)[0, 0].numpy())
+        features[row] = seen[0].numpy()
+    return maps, features

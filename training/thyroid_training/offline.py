@@ -1,4 +1,7 @@
-"""The whole screening in one process, PyTorch and no Triton: what the server must agree with."""
+"""The whole screening in one process, PyTorch and no Triton: what the server must agree with.
+
+All but the forest, which is scikit-learn's and stands in the ONNX file alone.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,11 @@ from thyroid_pipeline import contract
 from thyroid_pipeline.crop import Crop, crop_nodule
 from thyroid_pipeline.frame import make_frame
 from thyroid_pipeline.steps import read_parameters
-from thyroid_training.checkpoint import load_resnet18, load_transunet, onnx_path
+from thyroid_training.checkpoint import (
+    load_classification_graph,
+    load_segmentation_graph,
+    onnx_path,
+)
 from thyroid_training.serving import ClassificationGraph, SegmentationGraph
 
 
@@ -26,13 +33,17 @@ class OfflineAnswer:
 
     Attributes:
         crop: The cropper's outputs.
-        malignancy: 0 to 1, NaN where no nodule was found.
+        ood_score: At least 0.
+        malignancy: 0 to 1, NaN where no nodule was found or the frame is out of distribution.
         evidence: FP32 [EVIDENCE_SIDE, EVIDENCE_SIDE].
+        decision: By the operating point.
     """
 
     crop: Crop
+    ood_score: float
     malignancy: float
     evidence: npt.NDArray[np.float32]
+    decision: contract.Decision
 
 
 def read_cropper_parameters(model_repository: Path) -> contract.CropperParameters:
@@ -74,8 +85,8 @@ class OfflinePipeline:
         The cropper's parameters are those of its config there.
         """
         return cls(
-            SegmentationGraph(load_transunet(onnx_path(model_repository, contract.TRANSUNET))),
-            ClassificationGraph(load_resnet18(onnx_path(model_repository, contract.RESNET18))),
+            load_segmentation_graph(onnx_path(model_repository, contract.TRANSUNET)),
+            load_classification_graph(onnx_path(model_repository, contract.RESNET18)),
             read_cropper_parameters(model_repository),
         )
 
@@ -87,9 +98,15 @@ class OfflinePipeline:
             ImageError: The image cannot be screened.
         """
         frame, geometry = make_frame(image)
-        probability = self._segmentation(torch.from_numpy(frame)[None, None])[0, 0].numpy()
-        crop = crop_nodule(frame, probability, geometry, self._parameters)
-        malignancy, evidence = self._classification(
-            torch.from_numpy(crop.roi)[None, None], torch.tensor([[crop.nodule_found]])
+        probability, ood_score = self._segmentation(torch.from_numpy(frame)[None, None])
+        crop = crop_nodule(frame, probability[0, 0].numpy(), geometry, self._parameters)
+        malignancy, evidence, decision = self._classification(
+            torch.from_numpy(crop.roi)[None, None], torch.tensor([[crop.nodule_found]]), ood_score
         )
-        return OfflineAnswer(crop, float(malignancy), evidence[0].numpy())
+        return OfflineAnswer(
+            crop,
+            float(ood_score),
+            float(malignancy),
+            evidence[0].numpy(),
+            contract.Decision(int(decision)),
+        )

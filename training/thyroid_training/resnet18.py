@@ -66,18 +66,3 @@ class ResNet18(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """FP32 [B, 1, S, S], normalised grey, to the logit of malignancy, FP32 [B, 1]."""
         return self.fc(self.features(x).mean(dim=(2, 3)))  # type: ignore[no-any-return]
-
-
-def adapt_torchvision(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Fit torchvision's ImageNet weights to this network.
-
-    Args:
-        state: torchvision's `resnet18` state dict.
-
-    Returns:
-        The same weights with the first convolution summed over colour, which is what a grey picture
-        repeated in three channels would see, and without the 1000-class layer.
-    """
-    adapted = {name: value for name, value in state.items() if not name.startswith("fc.")}
-    adapted["conv1.weight"] = adapted["conv1.weight"].sum(dim=1, keepdim=True)
-    return adapted

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class RunError(ValueError):
@@ -54,6 +54,24 @@ class Run:
         record: dict[str, object] = json.loads(self.record.read_text())
         return record
 
+    def read_state(self) -> dict[str, Tensor]:
+        """The weights, by name.
+
+        Raises:
+            FileNotFoundError: The run holds no weights yet.
+            RunError: They cannot be read.
+        """
+        if not self.weights.is_file():
+            raise FileNotFoundError(
+                f"{self.weights} does not exist: the folder of a finished `thyroid-train` run was "
+                "wanted"
+            )
+        try:
+            state: dict[str, Tensor] = torch.load(self.weights, weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise self._unfit("a network", error) from error
+        return state
+
     def load_into(self, network: nn.Module) -> None:
         """Load the weights into a network of the same shape.
 
@@ -61,18 +79,16 @@ class Run:
             FileNotFoundError: The run holds no weights yet.
             RunError: Its weights are not this network's, or cannot be read.
         """
-        if not self.weights.is_file():
-            raise FileNotFoundError(
-                f"{self.weights} does not exist: the folder of a finished or running "
-                "`thyroid-train segmentation` or `classification` was wanted"
-            )
+        state = self.read_state()
         try:
-            network.load_state_dict(torch.load(self.weights, weights_only=True))
-        except (RuntimeError, EOFError, pickle.UnpicklingError, TypeError) as error:
-            reason = str(error).strip().split("\n")
-            raise RunError(
-                f"{self.weights} does not hold the weights of this {type(network).__name__} "
-                f"({' '.join(reason[:2])[:200]}): give the folder of the run that fitted it, or "
-                "run it again"
-            ) from error
+            network.load_state_dict(state)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            raise self._unfit(f"this {type(network).__name__}", error) from error
         network.eval()
+
+    def _unfit(self, wanted: str, error: Exception) -> RunError:
+        reason = " ".join(str(error).strip().split("\n")[:2])[:200]
+        return RunError(
+            f"{self.weights} does not hold the weights of {wanted} ({reason}): give the folder of "
+            "the run that fitted it, or run it again"
+        )

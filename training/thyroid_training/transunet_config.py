@@ -7,10 +7,9 @@ from typing import Literal, get_args
 
 from thyroid_pipeline import contract
 
-Norm = Literal["group", "batch"]
-Block = Literal["bottleneck", "basic"]
+EncoderKind = Literal["resnet", "efficientnet_lite"]
 
-# Of group normalisation, and how much wider a bottleneck's ends are than its middle.
+# Of the ResNet's group normalisation, and how much wider a bottleneck's ends are than its middle.
 GROUPS = 32
 EXPANSION = 4
 
@@ -21,28 +20,27 @@ _STRIDE = 16  # of the whole encoder
 class TransUNetConfig:
     """Shape of a TransUNet (Chen et al., arXiv 2102.04306).
 
-    A residual encoder halves the side four times, a vision transformer works on its last map, and a
-    decoder doubles the side four times, taking the encoder's maps at 1/2, 1/4 and 1/8 as skips.
+    A convolutional encoder halves the side four times, a vision transformer works on its last map,
+    and a decoder doubles the side, taking the encoder's maps at 1/8, 1/4 and 1/2 as skips.
 
     Attributes:
         image_size: Side of the square input in pixels; a positive multiple of 16.
         in_channels: Channels of the first convolution. 3 repeats the grey picture, as the published
-            ImageNet weights want it.
-        norm: Normalisation of encoder; "group" comes with weight-standardised convolutions (BiT,
-            arXiv 1912.11370) and wants widths that its 32 groups divide, "batch" with plain ones.
-        block: Residual block: 1-3-1 bottleneck (expansion 4) or two 3-convolutions.
-        stem_kernel: Side of the first convolution's kernel, stride 2.
-        stem_pool: Whether a max pool follows the stem; if not, the first stage has stride 2.
+            R50+ViT-B/16 weights want it; 1 takes weights summed over colour, which is the same.
+        encoder: "resnet", a BiT ResNet (arXiv 1912.11370) with weight-standardised convolutions and
+            group normalisation, whose widths 128 divides, or "efficientnet_lite".
         stem_width: Channels at 1/2.
-        stage_widths: Channels of the stages' outputs at 1/4, 1/8 and 1/16.
-        stage_depths: Number of blocks of each stage.
+        stage_widths: Channels at 1/4, 1/8 and 1/16.
+        stage_depths: Number of blocks of each stage; the last of "efficientnet_lite" at least 2.
         vit_width: Width of the transformer's tokens.
         vit_depth: Number of its layers.
         vit_heads: Number of attention heads; divides `vit_width`.
         vit_mlp_width: Width within its multilayer perceptrons.
         dropout: Share of activations dropped in the transformer while training.
         bridge_width: Channels of the convolution from transformer to decoder.
-        decoder_widths: Channels of the decoder's four blocks, from 1/8 to 1.
+        decoder_widths: Channels of the decoder's blocks, from 1/8 on: four reach the picture's
+            side, three leave off at 1/2, where most of a small network's time would go, and the
+            logits are interpolated.
 
     Raises:
         ValueError: A value names no network; the message says what would.
@@ -50,10 +48,7 @@ class TransUNetConfig:
 
     image_size: int = contract.NETWORK_SIDE_PX
     in_channels: int = 3
-    norm: Norm = "group"
-    block: Block = "bottleneck"
-    stem_kernel: int = 7
-    stem_pool: bool = True
+    encoder: EncoderKind = "resnet"
     stem_width: int = 64
     stage_widths: tuple[int, int, int] = (256, 512, 1024)
     stage_depths: tuple[int, int, int] = (3, 4, 9)
@@ -63,14 +58,13 @@ class TransUNetConfig:
     vit_mlp_width: int = 3072
     dropout: float = 0.1
     bridge_width: int = 512
-    decoder_widths: tuple[int, int, int, int] = (256, 128, 64, 16)
+    decoder_widths: tuple[int, ...] = (256, 128, 64, 16)
 
     def __post_init__(self) -> None:
         # A config is also read from files, where no type checker looks.
         for name, value, known in (
             ("in_channels", self.in_channels, (1, 3)),
-            ("norm", self.norm, get_args(Norm)),
-            ("block", self.block, get_args(Block)),
+            ("encoder", self.encoder, get_args(EncoderKind)),
         ):
             if value not in known:
                 raise ValueError(
@@ -88,21 +82,29 @@ class TransUNetConfig:
                 f"(={self.vit_heads}), for each head takes an equal part: take another number of "
                 "heads"
             )
-        self._check_groups()
+        if len(self.decoder_widths) not in (3, 4):
+            raise ValueError(
+                f"`decoder_widths` (={self.decoder_widths}) must hold 3 or 4 widths, one for each "
+                "doubling from 1/8 on: give 4 to reach the picture's side"
+            )
+        if self.encoder == "resnet":
+            self._check_groups()
+        elif self.stage_depths[2] < 2:
+            raise ValueError(
+                f"`stage_depths` (={self.stage_depths}) must end in at least 2, for that stage "
+                "comes in two halves: take 2"
+            )
 
     def _check_groups(self) -> None:
         """Group normalisation parts each map's channels, those within a bottleneck too."""
-        groups = GROUPS if self.norm == "group" else 1
-        divisor = groups * (EXPANSION if self.block == "bottleneck" else 1)
         for name, width, wanted in (
-            ("stem_width", self.stem_width, groups),
-            *(("stage_widths", width, divisor) for width in self.stage_widths),
+            ("stem_width", self.stem_width, GROUPS),
+            *(("stage_widths", width, GROUPS * EXPANSION) for width in self.stage_widths),
         ):
             if width < wanted or width % wanted:
                 raise ValueError(
-                    f"`{name}` (={width}) must be divisible by {wanted} with {self.norm} "
-                    f"normalisation and {self.block} blocks: take "
-                    f"{max(wanted, width - width % wanted)}"
+                    f"`{name}` (={width}) must be divisible by {wanted}, for its groups are of "
+                    f"equal size: take {max(wanted, width - width % wanted)}"
                 )
 
     @property
@@ -116,20 +118,17 @@ PAPER = TransUNetConfig()
 
 COMPACT = TransUNetConfig(
     in_channels=1,
-    norm="batch",
-    block="basic",
-    stem_kernel=3,
-    stem_pool=False,
-    stem_width=24,
-    stage_widths=(48, 96, 160),
-    stage_depths=(2, 2, 2),
+    encoder="efficientnet_lite",
+    stem_width=16,
+    stage_widths=(24, 40, 112),
+    stage_depths=(2, 2, 6),
     vit_width=192,
-    vit_depth=5,
+    vit_depth=3,
     vit_heads=3,
     vit_mlp_width=576,
-    bridge_width=128,
-    decoder_widths=(96, 64, 32, 16),
+    bridge_width=96,
+    decoder_widths=(64, 48, 32),
 )
-"""For CPUs and edge devices: about 4 M parameters."""
+"""For CPUs and edge devices: EfficientNet-Lite0 and three layers of transformer, 2.2 M."""
 
 SIZES = {"paper": PAPER, "compact": COMPACT}

@@ -1,0 +1,340 @@
+"""The four fits: none is done twice, none goes on from another recipe's."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from miniatures import TINY_COMPACT, TINY_PAPER
+from thyroid_training import stages as module
+from thyroid_training.dataset import Sample, phantom_samples
+from thyroid_training.fit import FitConfig
+from thyroid_training.fit_classification import outlined_nodules
+from thyroid_training.recipe import ClassificationStage, Recipe, SegmentationStage
+from thyroid_training.resnet18 import ResNet18
+from thyroid_training.runs import RunError
+from thyroid_training.stages import (
+    StartingWeights,
+    pretrain_classification,
+    pretrain_segmentation,
+    train_classification,
+    train_segmentation,
+)
+from thyroid_training.transunet import TransUNet
+from thyroid_training.transunet_config import SIZES
+
+NOTHING = StartingWeights()
+ONE_STEP = FitConfig(epochs=1, batch_size=2)
+PRETRAINING = SegmentationStage(dataclasses.replace(ONE_STEP, seed=6), phantoms=2)
+RECIPE = Recipe(
+    pretraining=PRETRAINING,
+    segmentation=SegmentationStage(dataclasses.replace(ONE_STEP, seed=5), phantoms=1),
+    classification_pretraining=ClassificationStage(ONE_STEP),
+    classification=ClassificationStage(ONE_STEP),
+)
+
+State = dict[str, Tensor]
+
+
+@pytest.fixture(autouse=True)
+def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size, config in (("compact", TINY_COMPACT), ("paper", TINY_PAPER)):
+        monkeypatch.setitem(SIZES, size, dataclasses.replace(config, image_size=64))
+
+
+@pytest.fixture(scope="module")
+def lesions() -> list[Sample]:
+    """Phantoms in the breasts' place, one of either class."""
+    samples = phantom_samples(2, seed=70, nodule_share=1.0)
+    return [dataclasses.replace(sample, label=label) for label, sample in enumerate(samples)]
+
+
+class Fits:
+    """In a fit's place: remembers how it was called, and leaves a mark in the network."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.begun: list[State] = []
+
+    def __call__(self, network: nn.Module, *arguments: Any, state_file: Path) -> nn.Module:
+        self.calls.append((*arguments, state_file))
+        self.begun.append({name: v.clone() for name, v in network.state_dict().items()})
+        with torch.no_grad():
+            next(network.parameters()).fill_(len(self.calls))
+        return network.eval()
+
+
+@pytest.fixture
+def segmentations(monkeypatch: pytest.MonkeyPatch) -> Fits:
+    fits = Fits()
+    monkeypatch.setattr(module, "fit_segmentation", fits)
+    return fits
+
+
+@pytest.fixture
+def classifications(monkeypatch: pytest.MonkeyPatch) -> Fits:
+    fits = Fits()
+    monkeypatch.setattr(module, "fit_classification", fits)
+    return fits
+
+
+def same(first: nn.Module, second: nn.Module | State) -> bool:
+    other = second.state_dict() if isinstance(second, nn.Module) else second
+    return all(torch.equal(other[name], value) for name, value in first.state_dict().items())
+
+
+def changed(recipe: Recipe, stage: str, **fields: Any) -> Recipe:
+    """Another way of fitting one stage."""
+    before = getattr(recipe, stage)
+    after = dataclasses.replace(before, fit=dataclasses.replace(before.fit, **fields))
+    return dataclasses.replace(recipe, **{stage: after})
+
+
+# --- TransUNet
+
+
+def test_pretraining_takes_breasts_and_phantoms(
+    lesions: list[Sample], tmp_path: Path, segmentations: Fits
+) -> None:
+    network = pretrain_segmentation(RECIPE, lesions, tmp_path / "run", NOTHING)
+    ((samples, config, augment, _, state_file),) = segmentations.calls
+    assert [sample.name for sample in samples[:2]] == [sample.name for sample in lesions]
+    assert len(samples) == 2 + PRETRAINING.phantoms
+    assert all(sample.name.startswith("phantom_") for sample in samples[2:])
+    assert (config, augment) == (PRETRAINING.fit, RECIPE.augment)
+    assert state_file.parent == tmp_path / "run"
+    assert network.config == SIZES["compact"]
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["data"] == {"busi": 2, "phantoms": 2}
+    assert record["fit"]["seed"] == 6
+
+
+def test_a_finished_pretraining_is_read_not_fitted(
+    lesions: list[Sample], tmp_path: Path, segmentations: Fits
+) -> None:
+    fitted = pretrain_segmentation(RECIPE, lesions, tmp_path, NOTHING)
+    torch.manual_seed(99)
+    read = pretrain_segmentation(RECIPE, lesions, tmp_path, NOTHING)
+    assert len(segmentations.calls) == 1
+    assert read is not fitted
+    assert not read.training
+    assert same(read, fitted)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda recipe: changed(recipe, "pretraining", epochs=2), "fit"),
+        (lambda recipe: dataclasses.replace(recipe, size="paper"), "initial, network"),
+        (
+            lambda recipe: dataclasses.replace(
+                recipe, augment=dataclasses.replace(recipe.augment, scale=1.1)
+            ),
+            "augment",
+        ),
+        (
+            lambda recipe: dataclasses.replace(
+                recipe, pretraining=dataclasses.replace(recipe.pretraining, phantoms=3)
+            ),
+            "data",
+        ),
+    ],
+    ids=["epochs", "size", "augment", "phantoms"],
+)
+def test_a_run_of_another_recipe_is_refused(
+    lesions: list[Sample],
+    tmp_path: Path,
+    segmentations: Fits,
+    change: Callable[[Recipe], Recipe],
+    field: str,
+) -> None:
+    pretrain_segmentation(RECIPE, lesions, tmp_path, NOTHING)
+    with pytest.raises(
+        RunError, match=f"run.json is of another run: it differs in {field}; give another folder"
+    ):
+        pretrain_segmentation(change(RECIPE), lesions, tmp_path, NOTHING)
+    assert len(segmentations.calls) == 1
+
+
+@pytest.mark.parametrize("size", ["paper", "compact"])
+def test_both_sizes_begin_by_the_seed_where_no_weights_fit(
+    lesions: list[Sample], tmp_path: Path, segmentations: Fits, size: Literal["paper", "compact"]
+) -> None:
+    """Without a file the paper size begins with nothing; the tiny compact one has none to fit."""
+    recipe = dataclasses.replace(RECIPE, size=size)
+    torch.manual_seed(98)
+    network = pretrain_segmentation(recipe, lesions, tmp_path, NOTHING)
+    assert network.config == SIZES[size]
+    torch.manual_seed(recipe.segmentation.fit.seed)
+    assert same(TransUNet(SIZES[size]), segmentations.begun[0])
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert (record["initial"] is None) == (size == "paper")
+
+
+def test_published_weights_are_begun_with_and_named(
+    lesions: list[Sample],
+    tmp_path: Path,
+    segmentations: Fits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Path | None] = []
+
+    def start(config: Any, path: Path | None) -> TransUNet:
+        asked.append(path)
+        return TransUNet(config)
+
+    monkeypatch.setattr(module, "start_transunet", start)
+    path = tmp_path / "somewhere" / "published.npz"
+    recipe = dataclasses.replace(RECIPE, size="paper")
+    pretrain_segmentation(recipe, lesions, tmp_path, StartingWeights(transunet=path))
+    assert asked == [path]
+    text = (tmp_path / "run.json").read_text()
+    assert json.loads(text)["initial"] == "published.npz"
+    assert str(tmp_path) not in text  # no place of this machine
+    with pytest.raises(RunError, match="differs in initial"):
+        pretrain_segmentation(recipe, lesions, tmp_path, NOTHING)
+
+
+def test_without_pretraining_the_network_is_as_published(
+    lesions: list[Sample], tmp_path: Path, segmentations: Fits
+) -> None:
+    recipe = dataclasses.replace(RECIPE, pretraining=None)
+    torch.manual_seed(97)
+    network = pretrain_segmentation(recipe, lesions, tmp_path, NOTHING)
+    assert segmentations.calls == []
+    assert list(tmp_path.iterdir()) == []
+    assert not network.training
+    torch.manual_seed(5)
+    assert same(TransUNet(SIZES["compact"]), network)
+    train_segmentation(recipe, lesions, network, tmp_path / "run", {})
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["initial"] is None
+    with pytest.raises(RunError, match="differs in initial"):
+        train_segmentation(RECIPE, lesions, network, tmp_path / "run", {})
+
+
+def test_training_goes_on_from_the_pretrained_and_leaves_it(
+    ddti_samples: list[Sample], tmp_path: Path, segmentations: Fits
+) -> None:
+    torch.manual_seed(1)
+    pretrained = TransUNet(SIZES["compact"])
+    before = {name: value.clone() for name, value in pretrained.state_dict().items()}
+    samples, data = ddti_samples[:3], {"ddti": 3, "held_out_fold": None}
+    fitted = train_segmentation(RECIPE, samples, pretrained, tmp_path, data)
+    ((given, config, *_),) = segmentations.calls
+    assert [sample.name for sample in given[:3]] == [sample.name for sample in samples]
+    assert len(given) == 3 + RECIPE.segmentation.phantoms
+    assert config == RECIPE.segmentation.fit
+    assert same(pretrained, segmentations.begun[0])
+    assert same(pretrained, before)
+    assert not same(fitted, before)
+    again = train_segmentation(RECIPE, samples, pretrained, tmp_path, data)
+    assert len(segmentations.calls) == 1
+    assert same(again, fitted)
+    with pytest.raises(RunError, match="differs in data"):
+        train_segmentation(RECIPE, samples, pretrained, tmp_path, {**data, "held_out_fold": 0})
+    other = changed(RECIPE, "pretraining", epochs=7)
+    with pytest.raises(RunError, match="differs in initial"):
+        train_segmentation(other, samples, pretrained, tmp_path, data)
+
+
+def test_a_later_stage_sees_phantoms_of_an_earlier_one(
+    lesions: list[Sample], tmp_path: Path, segmentations: Fits
+) -> None:
+    pretrained = pretrain_segmentation(RECIPE, lesions, tmp_path / "a", NOTHING)
+    train_segmentation(RECIPE, lesions, pretrained, tmp_path / "b", {})
+    first, second = ({s.name for s in call[0][2:]} for call in segmentations.calls)
+    assert second < first
+
+
+def test_an_interrupted_fit_goes_on_where_it_was(
+    lesions: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real fit of two epochs, cut off behind the first one; then whole in another folder."""
+    recipe = changed(RECIPE, "pretraining", epochs=2)
+
+    def interrupt(epoch: int, network: nn.Module) -> str:
+        if epoch == 1:
+            raise InterruptedError
+        return ""
+
+    folder = tmp_path / "interrupted"
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_no_figure", interrupt)
+        with pytest.raises(InterruptedError):
+            pretrain_segmentation(recipe, lesions, folder, NOTHING)
+    assert [path.name for path in folder.iterdir()] == ["state.pt"]
+    epochs: list[int] = []
+
+    def count(epoch: int, network: nn.Module) -> str:
+        epochs.append(epoch)
+        return ""
+
+    monkeypatch.setattr(module, "_no_figure", count)
+    resumed = pretrain_segmentation(recipe, lesions, folder, NOTHING)
+    assert epochs == [2]
+    assert sorted(path.name for path in folder.iterdir()) == ["run.json", "weights.pt"]
+    whole = pretrain_segmentation(recipe, lesions, tmp_path / "whole", NOTHING).state_dict()
+    assert epochs == [2, 1, 2]
+    for name, value in resumed.state_dict().items():
+        assert torch.allclose(value, whole[name], rtol=1e-5, atol=1e-6), name
+
+
+# --- ResNet-18
+
+
+def test_classifier_is_pretrained_on_what_has_a_class(
+    lesions: list[Sample], tmp_path: Path, classifications: Fits
+) -> None:
+    healthy = dataclasses.replace(lesions[0], label=None, mask=np.zeros_like(lesions[0].mask))
+    network = pretrain_classification(RECIPE, [*lesions, healthy], tmp_path, NOTHING)
+    ((nodules, config, *_),) = classifications.calls
+    assert [nodule.sample.label for nodule in nodules] == [0, 1]
+    assert config == RECIPE.classification_pretraining.fit
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["data"] == {"busi_lesions": 2}
+    assert record["initial"] is None
+    torch.manual_seed(config.seed)
+    assert same(ResNet18(), classifications.begun[0])
+    assert same(pretrain_classification(RECIPE, lesions, tmp_path, NOTHING), network)
+    assert len(classifications.calls) == 1
+
+
+def test_classifier_goes_on_from_the_pretrained_with_a_seed_of_its_own(
+    lesions: list[Sample], tmp_path: Path, classifications: Fits
+) -> None:
+    torch.manual_seed(4)
+    pretrained, nodules = ResNet18(), outlined_nodules(lesions)
+    before = {name: value.clone() for name, value in pretrained.state_dict().items()}
+
+    def train(seed: int, folder: str = "run") -> ResNet18:
+        return train_classification(
+            RECIPE, nodules, pretrained, tmp_path / folder, {"ddti_graded": 2}, seed=seed
+        )
+
+    fitted = train(seed=8)
+    assert classifications.calls[0][1] == dataclasses.replace(RECIPE.classification.fit, seed=8)
+    assert same(pretrained, classifications.begun[0])
+    assert same(pretrained, before)
+    assert same(train(seed=8), fitted)
+    assert len(classifications.calls) == 1
+    with pytest.raises(RunError, match="differs in fit"):
+        train(seed=9)
+    train(seed=9, folder="other")
+    assert len(classifications.calls) == 2
+
+
+def test_no_figure_of_held_out_images_is_looked_at(
+    lesions: list[Sample], tmp_path: Path, segmentations: Fits, classifications: Fits
+) -> None:
+    pretrain_segmentation(RECIPE, lesions, tmp_path / "a", NOTHING)
+    pretrain_classification(RECIPE, lesions, tmp_path / "b", NOTHING)
+    for _, _, _, after_epoch, _ in (*segmentations.calls, *classifications.calls):
+        assert after_epoch(1, nn.Linear(1, 1)) == ""
