@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from thyroid_export.engine_cli import engine
 from thyroid_training.command_errors import PlainErrors
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ _REPOSITORY = click.option(
 @click.version_option(package_name="thyroid-triton")
 def main() -> None:
     """Compile the networks and write the model repository."""
+
+
+main.add_command(engine)
 
 
 @main.command()
@@ -66,6 +70,24 @@ def onnx(*, model_repository: Path, run_folder: Path) -> None:
 
     artefact = export_run(run_folder, model_repository)
     click.echo(f"wrote {artefact.file}: {artefact.parameter_count:,} parameters")
+    _print_parity(artefact.parity)
+
+
+@main.command()
+@_REPOSITORY
+@click.option(
+    "--run",
+    "run_folder",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of a forest's run, with table.npz and run.json.",
+)
+def forest(*, model_repository: Path, run_folder: Path) -> None:
+    """Export the Random Forest to ONNX, compare it with scikit-learn, and record it."""
+    from thyroid_export.export_forest import export_forest_run
+
+    artefact = export_forest_run(run_folder, model_repository)
+    click.echo(f"wrote {artefact.file}: {artefact.parameter_count:,} nodes of trees")
     _print_parity(artefact.parity)
 
 

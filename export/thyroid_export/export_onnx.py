@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-from torch import nn
 
 from thyroid_export.manifest import Artefact, describe, record
 from thyroid_export.onnx_graph import ExportError, export_graph, halve_parameters
@@ -14,10 +13,11 @@ from thyroid_export.parity_inputs import parity_inputs
 from thyroid_pipeline import contract
 from thyroid_training.checkpoint import (
     config_metadata,
-    load_resnet18,
-    load_transunet,
+    load_classification_graph,
+    load_segmentation_graph,
     onnx_path,
 )
+from thyroid_training.ood import OodGate
 from thyroid_training.resnet18 import ResNet18
 from thyroid_training.runs import Run
 from thyroid_training.serving import ClassificationGraph, SegmentationGraph
@@ -27,18 +27,18 @@ from thyroid_training.transunet_config import SIZES
 _PARITY_COUNT = 8
 
 
-def load_graph(path: Path, model: contract.Model) -> nn.Module:
+def load_graph(path: Path, model: contract.Model) -> SegmentationGraph | ClassificationGraph:
     """Read a network back from its ONNX file, as it is served."""
     if model == contract.TRANSUNET:
-        return SegmentationGraph(load_transunet(path))
-    return ClassificationGraph(load_resnet18(path))
+        return load_segmentation_graph(path)
+    return load_classification_graph(path)
 
 
-def write_onnx(network: TransUNet | ResNet18, path: Path) -> contract.Model:
+def write_onnx(graph: SegmentationGraph | ClassificationGraph, path: Path) -> contract.Model:
     """Export a network as it is served, parameters in half precision.
 
     Args:
-        network: Trained.
+        graph: Trained.
         path: The file to write; its folder is made.
 
     Returns:
@@ -47,12 +47,11 @@ def write_onnx(network: TransUNet | ResNet18, path: Path) -> contract.Model:
     Raises:
         ExportError: A parameter lost its name or its range.
     """
-    if isinstance(network, TransUNet):
-        model, metadata = contract.TRANSUNET, config_metadata(network.config)
-        exported = export_graph(SegmentationGraph(network), model, metadata)
+    if isinstance(graph, SegmentationGraph):
+        model, metadata = contract.TRANSUNET, config_metadata(graph.network.config)
     else:
-        model = contract.RESNET18
-        exported = export_graph(ClassificationGraph(network), model)
+        model, metadata = contract.RESNET18, {}
+    exported = export_graph(graph, model, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(halve_parameters(exported), path)
     return model
@@ -62,7 +61,7 @@ def export_run(run_folder: Path, repository: Path) -> Artefact:
     """Export a training run into the repository.
 
     Args:
-        run_folder: Of `thyroid-train segmentation` or `classification`.
+        run_folder: Of `thyroid-train final`.
         repository: The model repository.
 
     Returns:
@@ -77,12 +76,12 @@ def export_run(run_folder: Path, repository: Path) -> Artefact:
     """
     run = Run(run_folder)
     source = run.read_record()
-    network = _network(str(source.get("network")), run)
-    run.load_into(network)
-    model = contract.TRANSUNET if isinstance(network, TransUNet) else contract.RESNET18
+    graph = _empty_graph(str(source.get("network")), run)
+    run.load_into(graph)
+    model = contract.TRANSUNET if isinstance(graph, SegmentationGraph) else contract.RESNET18
     path = onnx_path(repository, model)
     candidate = path.with_suffix(".candidate.onnx")
-    write_onnx(network, candidate)
+    write_onnx(graph, candidate)
     # Against the weights as the file holds them: half precision is a choice, not a difference
     # between runtimes.
     inputs = parity_inputs(model, _PARITY_COUNT, seed=0)
@@ -93,12 +92,14 @@ def export_run(run_folder: Path, repository: Path) -> Artefact:
     return artefact
 
 
-def _network(name: str, run: Run) -> TransUNet | ResNet18:
+def _empty_graph(name: str, run: Run) -> SegmentationGraph | ClassificationGraph:
+    """The graph of the shape that a run's weights want."""
     if name == "resnet18":
-        return ResNet18()
+        return ClassificationGraph(ResNet18())
     size = name.removeprefix("transunet-")
     if size in SIZES:
-        return TransUNet(SIZES[size])
+        network, state = TransUNet(SIZES[size]), run.read_state()
+        return SegmentationGraph(network, OodGate.shaped_as(state, network.feature_count))
     raise ExportError(
         f"{run.record} says `network` is {name!r}; resnet18 or transunet-"
         f"{'|'.join(SIZES)} was wanted: give the folder of a `thyroid-train` run"

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
+import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
-import torch
+from onnx import helper
 
 from thyroid_export.onnx_graph import OPSET
 from thyroid_export.parity import Parity
 from thyroid_training.checkpoint import read_state_dict
 
 MANIFEST_FILE = "manifest.json"
+
+# The packages whose versions say how a file came about.
+NETWORK_MAKERS = ("torch", "onnx")
+FOREST_MAKERS = ("scikit-learn", "skl2onnx", "onnx")
+
+# The operators of trees, whose parameters are attributes and not initialisers.
+_TREES_DOMAIN = "ai.onnx.ml"
 
 
 @dataclass(frozen=True)
@@ -27,14 +36,13 @@ class Artefact:
     Attributes:
         file: Its path within the repository.
         sha256: Of the file.
-        weights_sha256: Of its parameters' names and FP32 values, whatever file they stand in.
-        parameter_count: Number of parameters, statistics of batches included.
+        weights_sha256: Of its parameters' names and values, whatever file they stand in.
+        parameter_count: Number of parameters, statistics of batches included; of a forest, the
+            number of its nodes, each of which holds the limit of a split or the value of a leaf.
         opset: ONNX opset.
-        torch: Version that exported it.
-        onnx: Version of the onnx package.
-        python: Version of the interpreter.
-        source: What the weights were trained on and how, as `thyroid-train` recorded it.
-        parity: Its figures against PyTorch.
+        versions: Of the packages that made it, and of the interpreter.
+        source: What the weights were trained on and how, as the run recorded it.
+        parity: Its figures against what it was made of.
     """
 
     file: str
@@ -42,9 +50,7 @@ class Artefact:
     weights_sha256: str
     parameter_count: int
     opset: int
-    torch: str
-    onnx: str
-    python: str
+    versions: Mapping[str, str]
     source: Mapping[str, object]
     parity: tuple[Parity, ...]
 
@@ -55,21 +61,44 @@ def file_sha256(path: Path) -> str:
 
 
 def weights_sha256(path: Path) -> tuple[str, int]:
-    """SHA-256 of an exported network's parameters, and their number.
+    """SHA-256 of an exported file's parameters, and their number.
 
-    The hash runs over each name and its FP32 values in order of names, so that two files with the
-    same weights agree though their graphs differ.
+    The hash runs over each name and its values, a network's in FP32, in order of names, so that two
+    files with the same weights agree though their graphs differ.
+
+    Raises:
+        CheckpointError: The file holds neither parameters of a network nor trees.
     """
-    digest, count = hashlib.sha256(), 0
-    for name, value in sorted(read_state_dict(path).items()):
+    trees, count = _tree_parameters(path)
+    if not trees:
+        state = read_state_dict(path)
+        trees = {name: value.numpy() for name, value in state.items()}
+        count = sum(value.numel() for value in state.values())
+    digest = hashlib.sha256()
+    for name, value in sorted(trees.items()):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(value.numpy()).tobytes())
-        count += value.numel()
+        digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest(), count
 
 
+def _tree_parameters(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], int]:
+    """The attributes of a file's trees, and the number of their nodes."""
+    parameters = {
+        f"{node.op_type}.{attribute.name}": np.atleast_1d(helper.get_attribute_value(attribute))
+        for node in onnx.load(path).graph.node
+        if node.domain == _TREES_DOMAIN
+        for attribute in node.attribute
+    }
+    count = sum(value.size for name, value in parameters.items() if name.endswith("nodes_nodeids"))
+    return parameters, count
+
+
 def describe(
-    repository: Path, path: Path, source: Mapping[str, object], parity: list[Parity]
+    repository: Path,
+    path: Path,
+    source: Mapping[str, object],
+    parity: list[Parity],
+    makers: tuple[str, ...] = NETWORK_MAKERS,
 ) -> Artefact:
     """Describe an exported file for the manifest.
 
@@ -77,7 +106,8 @@ def describe(
         repository: The model repository.
         path: The file, within it.
         source: The training run's record.
-        parity: Figures of `check_parity`.
+        parity: Figures of `check_parity` or `check_file`.
+        makers: The packages that made it.
 
     Returns:
         Its entry.
@@ -89,9 +119,10 @@ def describe(
         weights_sha256=weights,
         parameter_count=count,
         opset=OPSET,
-        torch=torch.__version__,
-        onnx=onnx.__version__,
-        python=".".join(str(part) for part in sys.version_info[:3]),
+        versions={
+            **{package: version(package) for package in makers},
+            "python": platform.python_version(),
+        },
         source=source,
         parity=tuple(parity),
     )

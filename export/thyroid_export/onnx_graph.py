@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import onnx
@@ -23,8 +23,7 @@ from thyroid_training.encoder import fold_standardisation
 # and 11, and ONNX Runtime from 1.14, read it.
 OPSET = 18
 
-# Folding stops below the smallest weight, so that no parameter vanishes into a constant of another
-# name; what it is for are the chains of Shape, Gather and Concat, which hold a few numbers each.
+# What folding is for are the chains of Shape, Gather and Concat, which hold a few numbers each.
 _FOLD_LIMIT_ELEMENTS = 16
 
 # Parameters of at least this many elements are stored in half precision. Below it, biases and
@@ -90,7 +89,7 @@ def export_graph(
         onnx_shape_inference=True,
         input_size_limit=_FOLD_LIMIT_ELEMENTS,
         output_size_limit=_FOLD_LIMIT_ELEMENTS,
-        should_fold=_keeps_parameters,
+        should_fold=_keeps(set(graph.state_dict())),
     )
     ir_passes.CommonSubexpressionEliminationPass()(program.model)
     optimizer.remove_unused_nodes(program.model)
@@ -106,9 +105,14 @@ def export_graph(
     return exported
 
 
-def _keeps_parameters(node: onnx_ir.Node) -> bool | None:
-    """Left to itself the optimiser folds every Transpose of a weight, whatever its size."""
-    return False if node.op_type == "Transpose" else None
+def _keeps(parameters: Collection[str]) -> Callable[[onnx_ir.Node], bool | None]:
+    """Fold no node that reads a parameter: it would vanish into a constant of another name."""
+
+    def should_fold(node: onnx_ir.Node) -> bool | None:
+        reads = any(value is not None and value.name in parameters for value in node.inputs)
+        return False if reads else None
+
+    return should_fold
 
 
 def _enter_by_cast(exported: onnx.ModelProto) -> None:

@@ -1,4 +1,4 @@
-"""Whether an exported file answers as PyTorch does, output by output."""
+"""Whether an exported file answers as what it was made of does, output by output."""
 
 from __future__ import annotations
 
@@ -17,12 +17,22 @@ from thyroid_pipeline import contract
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 # The largest difference allowed between two runtimes in FP32, per output. Probabilities are whole
-# grey values: rounding may fall either way. Malignancy moves by the sum of 11 million products.
+# grey values: rounding may fall either way. Malignancy moves by the sum of 11 million products. A
+# distance of features, each in units of its own small deviation, magnifies what rounding does to
+# them: a hundredth changes the answer only for a frame that is at the limit anyway. A decision is
+# one or the other. Trees answer with a mean of FP32 leaves; a split that fell the other way would
+# move one by far more than rounding does.
 TOLERANCES = {
     contract.NODULE_PROBABILITY.name: 1.0,
+    contract.OOD_SCORE.name: 1e-2,
     contract.MALIGNANCY.name: 1e-4,
     contract.EVIDENCE.name: 1e-3,
+    contract.DECISION.name: 0.0,
+    contract.FOREST_MALIGNANCY.name: 1e-5,
 }
+
+# Outputs without an upper end: above 1 their difference counts as a share of the wanted value.
+RELATIVE = frozenset({contract.OOD_SCORE.name})
 
 
 @dataclass(frozen=True)
@@ -32,8 +42,9 @@ class Parity:
     Attributes:
         output: Its name.
         compared: Number of elements that were compared.
-        largest_difference: Of any element.
-        mean_difference: Over all elements.
+        largest_difference: Of any element; of an output in `RELATIVE`, as a share of the wanted
+            value where that is above 1.
+        mean_difference: Over all elements, likewise.
         tolerance: The largest difference allowed.
     """
 
@@ -93,7 +104,10 @@ def _compare_output(
             f"output {name} has {int(np.isnan(second).sum())} NaN, {int(np.isnan(first).sum())} "
             "were wanted, at the same places: `no nodule` is answered differently"
         )
-    differences = np.abs(first - second)[~np.isnan(first)]
+    differences = np.abs(first - second)
+    if name in RELATIVE:
+        differences /= np.maximum(1.0, np.abs(first))
+    differences = differences[~np.isnan(first)]
     if differences.size == 0:
         raise ParityError(
             f"output {name} of shape {list(wanted.shape)} has no number to compare: give inputs "
@@ -146,12 +160,37 @@ def check_parity(
     Raises:
         ParityError: An output is beyond its tolerance, or nothing was compared.
     """
+    return check_file(run_torch(graph, model, inputs), path, model, inputs, reference="PyTorch")
+
+
+def check_file(
+    wanted: Arrays,
+    path: Path,
+    model: contract.Model,
+    inputs: Sequence[npt.NDArray[np.generic]],
+    reference: str,
+) -> list[Parity]:
+    """Compare an exported file with the answers of what it was made of.
+
+    Args:
+        wanted: These answers by the outputs' names.
+        path: The ONNX file.
+        model: Of the contract.
+        inputs: One array for each of its inputs, batch axis first.
+        reference: What gave the wanted answers, for the message.
+
+    Returns:
+        The figures of each output.
+
+    Raises:
+        ParityError: An output is beyond its tolerance, or nothing was compared.
+    """
     tolerances = {tensor.name: TOLERANCES[tensor.name] for tensor in model.outputs}
-    figures = compare(run_torch(graph, model, inputs), run_onnx(path, model, inputs), tolerances)
+    figures = compare(wanted, run_onnx(path, model, inputs), tolerances)
     broken = [parity for parity in figures if not parity.holds]
     if broken:
         raise ParityError(
-            f"{path} differs from PyTorch: "
+            f"{path} differs from {reference}: "
             + "; ".join(
                 f"{parity.output} by {parity.largest_difference:.3g}, at most "
                 f"{parity.tolerance:.3g} allowed"

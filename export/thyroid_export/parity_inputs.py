@@ -1,4 +1,4 @@
-"""Inputs on which two runtimes are compared: phantoms, through the pipeline that serves."""
+"""Inputs on which two runtimes are compared: phantoms for networks, rows of figures for trees."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from PIL import Image
 
 from thyroid_pipeline import contract
 from thyroid_pipeline.frame import make_frame
+from thyroid_training.forest import Forest
 from thyroid_training.phantoms import make_phantom
 
 _SIDE = contract.ROI_SIDE_PX
+_FAR = np.float32(np.inf)
+_RARE = 0.05
 
 
 def parity_inputs(model: contract.Model, count: int, seed: int) -> list[npt.NDArray[np.generic]]:
@@ -25,7 +28,8 @@ def parity_inputs(model: contract.Model, count: int, seed: int) -> list[npt.NDAr
 
     Returns:
         One array for each of the model's inputs: phantom frames, or their middles as regions of
-        interest, of which the last is `no nodule`.
+        interest, of which the last is `no nodule` and, where there are more than two, the one
+        before it out of distribution.
     """
     frames = np.empty((count, *contract.FRAME.shape), np.uint8)
     for row in range(count):
@@ -38,4 +42,47 @@ def parity_inputs(model: contract.Model, count: int, seed: int) -> list[npt.NDAr
     rois = np.ascontiguousarray(frames[:, :, start : start + _SIDE, start : start + _SIDE])
     found = np.ones((count, *contract.NODULE_FOUND.shape), np.bool_)
     rois[-1], found[-1] = 0, False
-    return [rois, found]
+    scores = np.full((count, *contract.OOD_SCORE.shape), 0.5 * contract.OOD_LIMIT, np.float32)
+    scores[1:-1][-1:] = 2 * contract.OOD_LIMIT
+    return [rois, found, scores]
+
+
+def forest_inputs(forest: Forest, count: int, seed: int) -> list[npt.NDArray[np.generic]]:
+    """Make inputs for a forest, where trees in another precision would go wrong.
+
+    Args:
+        forest: Fitted.
+        count: Batch size.
+        seed: Of the choice.
+
+    Returns:
+        One array for each input of `contract.MORPHOLOGY_FOREST`. Each figure is the limit of a
+        split, or the next FP32 number below or above one. One in twenty could not be measured, one
+        nodule in twenty was not found, and one frame in twenty is out of distribution.
+    """
+    rng = np.random.default_rng(seed)
+    rows = np.empty((count, *contract.MORPHOLOGY.shape), np.float32)
+    limits = _split_limits(forest)
+    for column in range(rows.shape[1]):
+        name = contract.MORPHOLOGY_FIELDS[column]
+        # A field that the forest does not see, or never split on, may hold anything.
+        exact = limits.get(name, np.ones(1, np.float32))
+        near = np.concatenate([exact, *(np.nextafter(exact, side) for side in (-_FAR, _FAR))])
+        rows[:, column] = rng.choice(near, count)
+    rows[rng.random(rows.shape) < _RARE] = np.nan
+    found = rng.random((count, *contract.NODULE_FOUND.shape)) >= _RARE
+    is_out = rng.random((count, *contract.OOD_SCORE.shape)) < _RARE
+    limit = np.float32(contract.OOD_LIMIT)
+    return [rows, found, np.where(is_out, np.nextafter(limit, _FAR), limit)]
+
+
+def _split_limits(forest: Forest) -> dict[str, npt.NDArray[np.float32]]:
+    """The limits of all splits in FP32, by field."""
+    trees = [estimator.tree_ for estimator in forest.pipeline[-1].estimators_]
+    features = np.concatenate([tree.feature for tree in trees])
+    limits = np.concatenate([tree.threshold for tree in trees])
+    return {
+        name: np.unique(limits[features == index]).astype(np.float32)
+        for index, name in enumerate(forest.config.fields)
+        if (features == index).any()
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from miniatures import TINY_PAPER
 from thyroid_export.export_onnx import write_onnx
 from thyroid_export.parity_inputs import parity_inputs
 from thyroid_pipeline import contract
+from thyroid_training.calibration import Calibration
+from thyroid_training.ood import fit_gate
+from thyroid_training.operating_point import OperatingPoint
 from thyroid_training.resnet18 import ResNet18
 from thyroid_training.serving import ClassificationGraph, SegmentationGraph, normalise
 from thyroid_training.transunet import TransUNet
@@ -25,14 +29,13 @@ class Exported:
     """A network and the file it was exported to."""
 
     network: TransUNet | ResNet18
+    served: SegmentationGraph | ClassificationGraph
     path: Path
     model: contract.Model
 
     def graph(self) -> nn.Module:
         """The network as it was exported, in FP32."""
-        if isinstance(self.network, TransUNet):
-            return SegmentationGraph(self.network).eval()
-        return ClassificationGraph(self.network).eval()
+        return copy.deepcopy(self.served).eval()
 
     def load(self) -> onnx.ModelProto:
         return onnx.load(self.path)
@@ -62,9 +65,22 @@ def enliven(network: TransUNet | ResNet18) -> None:
         network.train()
 
 
+def serve(network: TransUNet | ResNet18) -> SegmentationGraph | ClassificationGraph:
+    """The network with a gate, or a calibration and an operating point, as alive as it is."""
+    if isinstance(network, ResNet18):
+        point = OperatingPoint(routine_below=0.3, refer_from=0.6, threshold=0.3)
+        return ClassificationGraph(network, Calibration(scale=0.8, offset=0.2), point)
+    (frames,) = parity_inputs(contract.TRANSUNET, 4, seed=200)
+    network.eval()
+    with torch.no_grad():
+        _, features = SegmentationGraph(network).look(torch.from_numpy(frames))
+    network.train()
+    return SegmentationGraph(network, fit_gate([features.numpy()], [2.0]))
+
+
 def export(network: TransUNet | ResNet18, folder: Path) -> Exported:
-    path = folder / "model.onnx"
-    return Exported(network, path, write_onnx(network, path))
+    path, served = folder / "model.onnx", serve(network)
+    return Exported(network, served, path, write_onnx(served, path))
 
 
 @pytest.fixture(scope="session")

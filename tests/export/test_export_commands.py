@@ -37,7 +37,7 @@ def test_help_and_configs_need_no_torch(tmp_path: Path) -> None:
         text=True,
     )
     assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.split() == ["onnx", "parity", "repository"]
+    assert answer.stdout.split() == ["engine", "forest", "onnx", "parity", "repository"]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,8 @@ def test_help_and_configs_need_no_torch(tmp_path: Path) -> None:
     [
         ["onnx"],
         ["onnx", "--run", "nowhere"],
+        ["forest"],
+        ["forest", "--run", "nowhere"],
         ["parity", "--count", "1"],
         ["parity", "--seed", "-1"],
     ],
@@ -55,11 +57,25 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
     assert "Usage:" in result.output
 
 
-def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("command", "package", "modules"),
+    [
+        ("onnx", "onnx", ["export_onnx"]),
+        ("forest", "skl2onnx", ["export_forest", "forest_graph"]),
+    ],
+)
+def test_a_missing_extra_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    package: str,
+    modules: list[str],
+) -> None:
     # As Python marks what cannot be imported; what was imported before must be asked for anew.
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.delitem(sys.modules, "thyroid_export.export_onnx", raising=False)
-    result = CliRunner().invoke(main, ["onnx", "--run", str(tmp_path)])
+    monkeypatch.setitem(sys.modules, package, None)
+    for name in modules:
+        monkeypatch.delitem(sys.modules, f"thyroid_export.{name}", raising=False)
+    result = CliRunner().invoke(main, [command, "--run", str(tmp_path)])
     assert result.exit_code == 1
-    assert "onnx is not installed, which this command needs" in result.output
+    assert f"{package} is not installed, which this command needs" in result.output
     assert "thyroid-triton[export]" in result.output

@@ -18,19 +18,20 @@ from thyroid_export.export_onnx import export_run, load_graph
 from thyroid_export.onnx_graph import ExportError
 from thyroid_export.parity import ParityError
 from thyroid_pipeline import contract
-from thyroid_training.resnet18 import ResNet18
 from thyroid_training.runs import Run, RunError
+from thyroid_training.serving import ClassificationGraph
 
 
 @pytest.fixture
 def run_folder(tmp_path: Path, resnet18: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of the ResNet-18 that the session has exported already: that file is taken."""
     folder = tmp_path / "run"
-    Run(folder).save(resnet18.network, {"network": "resnet18", "epoch": 7})
+    Run(folder).save(resnet18.served, {"network": "resnet18", "epoch": 7})
 
-    def write_onnx(network: nn.Module, path: Path) -> contract.Model:
-        assert isinstance(network, ResNet18)
-        assert torch.equal(network.fc.weight, resnet18.network.fc.weight)
+    def write_onnx(graph: nn.Module, path: Path) -> contract.Model:
+        assert isinstance(graph, ClassificationGraph)
+        assert torch.equal(graph.network.fc.weight, resnet18.network.fc.weight)
+        assert torch.equal(graph.calibration, resnet18.served.calibration)
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(resnet18.path, path)
         return contract.RESNET18
@@ -48,7 +49,8 @@ def test_a_run_is_served_and_recorded(run_folder: Path, tmp_path: Path, resnet18
     assert [path.name for path in served.parent.iterdir()] == ["model.onnx"]
     assert artefact.file == "resnet18/1/model.onnx"
     assert artefact.source["epoch"] == 7
-    assert [parity.output for parity in artefact.parity] == ["malignancy", "evidence"]
+    outputs = [parity.output for parity in artefact.parity]
+    assert outputs == ["malignancy", "evidence", "decision"]
     manifest = json.loads((repository / "manifest.json").read_text())
     assert manifest[artefact.file]["sha256"] == artefact.sha256
 
@@ -88,7 +90,7 @@ def test_a_run_of_no_network_of_ours_is_refused(tmp_path: Path, name: str) -> No
 
 def test_a_run_with_another_network_s_weights_is_refused(tmp_path: Path) -> None:
     Run(tmp_path).save(nn.Linear(1, 1), {"network": "resnet18"})
-    with pytest.raises(RunError, match="does not hold the weights of this ResNet18"):
+    with pytest.raises(RunError, match="does not hold the weights of this Classif"):
         export_run(tmp_path, tmp_path / "repository")
 
 
@@ -127,8 +129,10 @@ def test_parity_command_shows_the_figures_of_both_networks(
     lines = result.output.splitlines()
     assert [line.split(":")[0] for line in lines] == [
         "nodule_probability",
+        "ood_score",
         "malignancy",
         "evidence",
+        "decision",
     ]
     assert "(at most 1), mean" in lines[0]
     assert f"over {2 * 224 * 224:,} elements" in lines[0]

@@ -11,10 +11,19 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import skl2onnx
+import sklearn
 import torch
 from onnx import helper, numpy_helper
 
-from thyroid_export.manifest import describe, file_sha256, read_manifest, record, weights_sha256
+from thyroid_export.manifest import (
+    FOREST_MAKERS,
+    describe,
+    file_sha256,
+    read_manifest,
+    record,
+    weights_sha256,
+)
 from thyroid_export.parity import Parity
 
 PARITY = Parity("malignancy", 8, 1e-6, 1e-7, 1e-4)
@@ -62,7 +71,8 @@ def test_other_weights_have_another_hash(tmp_path: Path, other: dict[str, Any]) 
 
 
 def test_weights_hash_is_reproducible_by_hand(tmp_path: Path) -> None:
-    digest = hashlib.sha256(b"a" + A["a"].tobytes() + b"b" + A["b"].tobytes()).hexdigest()
+    content = b"network.a" + A["a"].tobytes() + b"network.b" + A["b"].tobytes()
+    digest = hashlib.sha256(content).hexdigest()
     assert weights_sha256(write(tmp_path / "1.onnx", A))[0] == digest
 
 
@@ -74,9 +84,11 @@ def test_entry_says_what_the_file_is(tmp_path: Path) -> None:
     assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert entry["parameter_count"] == 3
     assert entry["opset"] == 18
-    assert entry["torch"] == torch.__version__
-    assert entry["onnx"] == onnx.__version__
-    assert entry["python"] == platform.python_version()
+    assert entry["versions"] == {
+        "torch": torch.__version__,
+        "onnx": onnx.__version__,
+        "python": platform.python_version(),
+    }
     assert entry["source"] == {"network": "resnet18", "epoch": 3}
     assert entry["parity"] == [
         {
@@ -87,6 +99,53 @@ def test_entry_says_what_the_file_is(tmp_path: Path) -> None:
             "tolerance": 1e-4,
         }
     ]
+
+
+def write_trees(path: Path, leaf: float, name: str = "trees", limit: float = 0.5) -> Path:
+    """One split, into a leaf of nothing and a leaf of so much."""
+    node = helper.make_node(
+        "TreeEnsembleRegressor",
+        ["x"],
+        ["y"],
+        name=name,
+        domain="ai.onnx.ml",
+        nodes_treeids=[0, 0, 0],
+        nodes_nodeids=[0, 1, 2],
+        nodes_featureids=[0, 0, 0],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"],
+        nodes_values=[limit, 0.0, 0.0],
+        nodes_truenodeids=[1, 0, 0],
+        nodes_falsenodeids=[2, 0, 0],
+        target_treeids=[0, 0],
+        target_nodeids=[1, 2],
+        target_ids=[0, 0],
+        target_weights=[0.0, leaf],
+        n_targets=1,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(helper.make_model(helper.make_graph([node], "trees", [], [])), path)
+    return path
+
+
+def test_weights_of_trees_are_their_splits_and_leaves(tmp_path: Path) -> None:
+    first, count = weights_sha256(write_trees(tmp_path / "1.onnx", 1.0))
+    assert count == 3
+    again = write_trees(tmp_path / "2.onnx", 1.0, name="another name")
+    assert weights_sha256(again) == (first, 3)
+    assert file_sha256(again) != file_sha256(tmp_path / "1.onnx")
+    leaf, limit = (
+        write_trees(tmp_path / "3.onnx", 2.0),
+        write_trees(tmp_path / "4.onnx", 1.0, limit=0.25),
+    )
+    assert len({first, weights_sha256(leaf)[0], weights_sha256(limit)[0]}) == 3
+
+
+def test_entry_names_the_packages_that_made_it(tmp_path: Path) -> None:
+    path = write_trees(tmp_path / "morphology_forest" / "1" / "model.onnx", 1.0)
+    versions = describe(tmp_path, path, {}, [PARITY], FOREST_MAKERS).versions
+    assert list(versions) == ["scikit-learn", "skl2onnx", "onnx", "python"]
+    assert versions["scikit-learn"] == sklearn.__version__
+    assert versions["skl2onnx"] == skl2onnx.__version__
 
 
 def test_a_new_entry_replaces_the_file_s_earlier_one_and_leaves_others(tmp_path: Path) -> None:

@@ -59,8 +59,11 @@ def test_public_interface() -> None:
         ("image", "TYPE_STRING", [1])
     ]
     assert [(e.name, DataType.Name(e.data_type), list(e.dims)) for e in config.output] == [
+        ("decision", "TYPE_INT32", [1]),
         ("nodule_found", "TYPE_BOOL", [1]),
         ("malignancy", "TYPE_FP32", [1]),
+        ("forest_malignancy", "TYPE_FP32", [1]),
+        ("ood_score", "TYPE_FP32", [1]),
         ("box", "TYPE_INT32", [4]),
         ("mask", "TYPE_STRING", [1]),
         ("morphology", "TYPE_FP32", [len(contract.MORPHOLOGY_FIELDS)]),
@@ -114,7 +117,7 @@ def test_every_step_has_a_bounded_queue_and_its_engine(model: contract.Model, pr
     if model in PYTHON_STEPS:
         assert (config.backend, config.platform, kind) == ("python", "", "KIND_CPU")
         assert not config.default_model_filename
-    elif profile == "default":
+    elif profile == "default" and model in contract.NETWORKS:
         assert (config.platform, config.backend, kind) == ("tensorrt_plan", "", "KIND_GPU")
         assert config.default_model_filename == "model.plan"
     else:

@@ -23,6 +23,7 @@ from thyroid_training.resnet18 import ResNet18
 from thyroid_training.serving import ClassificationGraph
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+Answer = tuple[Tensor, Tensor, Tensor]
 
 
 def consumers(model: onnx.ModelProto, name: str) -> list[onnx.NodeProto]:
@@ -61,7 +62,12 @@ def test_has_standard_operators_only(exported: Any) -> None:
 
 def test_tensors_are_the_contracts(exported: Any) -> None:
     graph = exported.load().graph
-    types = {"UINT8": TensorProto.UINT8, "FP32": TensorProto.FLOAT, "BOOL": TensorProto.BOOL}
+    types = {
+        "UINT8": TensorProto.UINT8,
+        "INT32": TensorProto.INT32,
+        "FP32": TensorProto.FLOAT,
+        "BOOL": TensorProto.BOOL,
+    }
     for values, tensors in (
         (graph.input, exported.model.inputs),
         (graph.output, exported.model.outputs),
@@ -100,12 +106,10 @@ def test_bytes_go_into_a_cast_and_nowhere_else(exported: Any) -> None:
 def test_every_parameter_is_there_under_its_own_name(exported: Any) -> None:
     names = {initializer.name for initializer in exported.load().graph.initializer}
     wanted = {
-        f"network.{name}"
-        for name in exported.network.state_dict()
-        if not name.endswith("num_batches_tracked")
+        name for name in exported.served.state_dict() if not name.endswith("num_batches_tracked")
     }
     assert wanted <= names
-    assert {name for name in names if name.startswith("network.")} == wanted
+    assert {name for name in names if name.startswith("network.")} <= wanted
 
 
 def test_large_parameters_are_halves_behind_one_cast_each(exported: Any) -> None:
@@ -121,7 +125,7 @@ def test_large_parameters_are_halves_behind_one_cast_each(exported: Any) -> None
             assert cast.attribute[0].i == TensorProto.FLOAT
         elif initializer.data_type == TensorProto.FLOAT:
             assert size < 1024, initializer.name
-    total = sum(value.numel() for value in exported.network.state_dict().values())
+    total = sum(value.numel() for value in exported.served.state_dict().values())
     assert halves > 0.9 * total
     assert exported.path.stat().st_size < 2.3 * total + 200_000
     # Everything else is computed in FP32: the only way into half precision is an initializer.
@@ -202,10 +206,11 @@ class Small(nn.Module):
         self.unused = nn.Parameter(torch.ones(3))
         self.names = 1
 
-    def forward(self, roi: Tensor, nodule_found: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, roi: Tensor, nodule_found: Tensor, ood_score: Tensor) -> Answer:
         mean = roi.to(torch.float32).mean(dim=(1, 2, 3))[:, None] * self.weight.sum()
-        malignancy = torch.where(nodule_found, mean, torch.nan)
-        return malignancy, mean[:, :, None].expand(-1, 7, 7)
+        malignancy = torch.where(nodule_found & (ood_score <= 1), mean, torch.nan)
+        decision = nodule_found.to(torch.int32)
+        return malignancy, mean[:, :, None].expand(-1, 7, 7), decision
 
 
 class Right(Small):
@@ -215,15 +220,15 @@ class Right(Small):
 
 
 class OtherSide(Right):
-    def forward(self, roi: Tensor, nodule_found: Tensor) -> tuple[Tensor, Tensor]:
-        malignancy, evidence = super().forward(roi, nodule_found)
-        return malignancy, evidence[:, :6]
+    def forward(self, roi: Tensor, nodule_found: Tensor, ood_score: Tensor) -> Answer:
+        malignancy, evidence, decision = super().forward(roi, nodule_found, ood_score)
+        return malignancy, evidence[:, :6], decision
 
 
 class OtherType(Right):
-    def forward(self, roi: Tensor, nodule_found: Tensor) -> tuple[Tensor, Tensor]:
-        malignancy, evidence = super().forward(roi, nodule_found)
-        return malignancy.to(torch.float64), evidence
+    def forward(self, roi: Tensor, nodule_found: Tensor, ood_score: Tensor) -> Answer:
+        malignancy, evidence, decision = super().forward(roi, nodule_found, ood_score)
+        return malignancy.to(torch.float64), evidence, decision
 
 
 def test_a_graph_of_the_contract_is_exported() -> None:

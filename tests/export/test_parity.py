@@ -10,6 +10,7 @@ import torch
 
 from thyroid_export.export_onnx import load_graph
 from thyroid_export.parity import (
+    RELATIVE,
     TOLERANCES,
     Parity,
     ParityError,
@@ -95,9 +96,32 @@ def test_nothing_to_compare_is_refused(empty: Any) -> None:
         compare({"a": empty}, {"a": empty.copy()}, {"a": 1.0})
 
 
-def test_every_output_of_the_networks_has_a_tolerance() -> None:
-    outputs = {tensor.name for model in contract.NETWORKS for tensor in model.outputs}
-    assert set(TOLERANCES) == outputs
+def test_an_output_without_an_upper_end_is_compared_by_its_share() -> None:
+    wanted = np.array([0.5, 2.0, 50.0], np.float32)
+    (parity,) = compare({"ood_score": wanted}, {"ood_score": wanted + 0.1}, {"ood_score": 1e-2})
+    assert parity.largest_difference == pytest.approx(0.1)  # below 1 as it is
+    assert parity.mean_difference == pytest.approx((0.1 + 0.05 + 0.002) / 3, rel=1e-4)
+    (parity,) = compare(
+        {"ood_score": wanted[2:]}, {"ood_score": wanted[2:] + 0.4}, {"ood_score": 1e-2}
+    )
+    assert parity.holds
+    (parity,) = compare({"a": wanted[2:]}, {"a": wanted[2:] + 0.4}, {"a": 1e-2})
+    assert not parity.holds
+
+
+def test_a_decision_is_one_or_the_other() -> None:
+    wanted = np.array([[1], [3]], np.int32)
+    tolerances = {"decision": TOLERANCES["decision"]}
+    (same,) = compare({"decision": wanted}, {"decision": wanted.copy()}, tolerances)
+    (other,) = compare({"decision": wanted}, {"decision": wanted - 1}, tolerances)
+    assert same.holds
+    assert not other.holds
+
+
+def test_every_output_of_an_onnx_file_has_a_tolerance() -> None:
+    models = [*contract.NETWORKS, contract.MORPHOLOGY_FOREST]
+    assert set(TOLERANCES) == {tensor.name for model in models for tensor in model.outputs}
+    assert set(TOLERANCES) > RELATIVE
 
 
 @pytest.mark.parametrize("model", contract.NETWORKS, ids=lambda model: model.name)
@@ -111,6 +135,9 @@ def test_inputs_are_the_contracts_and_the_last_is_no_nodule(model: contract.Mode
     if model == contract.RESNET18:
         assert inputs[1].ravel().tolist() == [True, False]
         assert not inputs[0][1].any()
+        assert (inputs[2] <= contract.OOD_LIMIT).all()
+        scores = parity_inputs(model, 4, seed=0)[2].ravel()
+        assert (scores > contract.OOD_LIMIT).tolist() == [False, False, True, False]
 
 
 # --- on exported networks
@@ -124,8 +151,10 @@ def test_the_file_answers_as_pytorch_does(exported: Any) -> None:
     assert all(parity.holds and parity.compared > 0 for parity in figures)
     counts = {
         "nodule_probability": 3 * 224 * 224,
-        "malignancy": 2,  # the third has no nodule
+        "ood_score": 3,
+        "malignancy": 1,  # the second is out of distribution, the third has no nodule
         "evidence": 3 * 49,
+        "decision": 3,
     }
     assert all(parity.compared == counts[parity.output] for parity in figures)
 
@@ -155,7 +184,7 @@ def test_one_weight_changed_is_found(
 
 
 def test_only_no_nodule_is_nothing_compared(resnet18: Any) -> None:
-    rois, found = parity_inputs(resnet18.model, 2, seed=0)
+    rois, found, scores = parity_inputs(resnet18.model, 2, seed=0)
     graph = load_graph(resnet18.path, resnet18.model)
     with pytest.raises(ParityError, match=r"output malignancy .* at least one nodule"):
-        check_parity(graph, resnet18.path, resnet18.model, [rois, np.zeros_like(found)])
+        check_parity(graph, resnet18.path, resnet18.model, [rois, np.zeros_like(found), scores])

@@ -21,6 +21,7 @@ ONNX_TYPES = {
     "TYPE_UINT8": TensorProto.UINT8,
     "TYPE_FP32": TensorProto.FLOAT,
     "TYPE_BOOL": TensorProto.BOOL,
+    "TYPE_INT32": TensorProto.INT32,
 }
 
 
@@ -148,7 +149,9 @@ def test_only_models_stand_in_it() -> None:
     assert folders == {model.name for model in contract.MODELS}
 
 
-@pytest.mark.parametrize("model", contract.NETWORKS, ids=lambda model: model.name)
+@pytest.mark.parametrize(
+    "model", [*contract.NETWORKS, contract.MORPHOLOGY_FOREST], ids=lambda model: model.name
+)
 def test_configs_agree_with_the_shipped_graphs(model: contract.Model) -> None:
     file = COMMITTED / model.name / "1" / "model.onnx"
     graph = onnx.load(file).graph
