@@ -10,7 +10,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet
 BIN = .venv/bin
 # Where the demonstration is left.
 DEMO = demo
-CODE = pipeline training export server client examples docs tests
+CODE = pipeline training export server client benchmarks examples docs tests
 
 .PHONY: demo test lint fix docs serve clean
 

@@ -34,7 +34,7 @@ def main() -> None:
     with EmbeddedTriton(settings) as server, ThyroidClient(server.grpc_address) as client:
         answer = client.screen(buffer.getvalue())
     if answer.box is None or answer.evidence is None:
-        raise RuntimeError(f"no nodule was found in the phantom of seed {SEED}: choose another")
+        raise RuntimeError(f"the phantom of seed {SEED} was given no malignancy: choose another")
     grey = decode_image(buffer.getvalue())
     panels = [
         Image.fromarray(grey).convert("RGB"),

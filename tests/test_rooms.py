@@ -15,6 +15,16 @@ ROOMS = {
     "thyroid_server": ("server", {"thyroid_pipeline"}),
     "thyroid_training": ("training", {"thyroid_pipeline"}),
     "thyroid_export": ("export", {"thyroid_pipeline", "thyroid_training"}),
+    "thyroid_benchmarks": (
+        "benchmarks",
+        {
+            "thyroid_pipeline",
+            "thyroid_client",
+            "thyroid_server",
+            "thyroid_training",
+            "thyroid_export",
+        },
+    ),
 }
 MAX_LINES = 300
 

@@ -20,6 +20,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/design.md",
+    "docs/engines.md",
     "docs/model_card.md",
     "docs/results_schema.md",
 )

@@ -94,7 +94,8 @@ def test_a_file_that_answers_otherwise_is_not_served(
     (repository / "manifest.json").write_text('{"before": {}}')
 
     def other_answer(forest: Forest, inputs: Sequence[Any]) -> dict[str, Any]:
-        return {name: array + 1e-4 for name, array in right(forest, inputs).items()}
+        shifted = right(forest, inputs).items()
+        return {name: np.asarray(array, np.float32) + np.float32(1e-4) for name, array in shifted}
 
     right = export_forest.answer
     monkeypatch.setattr(export_forest, "answer", other_answer)

@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import tritonclient.grpc as triton
+from PIL import Image
 
-from pictures import accepted_pictures, phantom_png, rejected_pictures
+from pictures import accepted_pictures, encode, phantom_image, phantom_png, rejected_pictures
 from thyroid_export.parity import TOLERANCES
 from thyroid_pipeline import contract
 from thyroid_pipeline.mask_png import decode_mask
 from thyroid_server.embedded import EmbeddedTriton
+from thyroid_training.checkpoint import load_classification_graph, onnx_path
+from thyroid_training.foreign_frames import MADE, inverted, saturated
 from thyroid_training.offline import OfflinePipeline
 
 pytestmark = pytest.mark.server
@@ -23,6 +27,8 @@ pytestmark = pytest.mark.server
 # value where it is rounded; boxes and masks are equal on these images all the same.
 MALIGNANCY_TOLERANCE = TOLERANCES[contract.MALIGNANCY.name]
 EVIDENCE_TOLERANCE = TOLERANCES[contract.EVIDENCE.name]
+OOD_TOLERANCE = TOLERANCES[contract.OOD_SCORE.name]
+FOREST_TOLERANCE = TOLERANCES[contract.FOREST_MALIGNANCY.name]
 
 NAME = contract.ENSEMBLE.name
 SEEDS = range(8)
@@ -56,9 +62,13 @@ def assert_row_equals_offline(
     np.testing.assert_allclose(
         answer.as_numpy("morphology")[row], wanted.crop.morphology, rtol=1e-6
     )
+    score = answer.as_numpy("ood_score")[row, 0]
+    assert abs(score - wanted.ood_score) <= OOD_TOLERANCE * max(1.0, wanted.ood_score)
+    assert answer.as_numpy("decision")[row, 0] == wanted.decision
     np.testing.assert_allclose(
         answer.as_numpy("malignancy")[row, 0], wanted.malignancy, atol=MALIGNANCY_TOLERANCE
     )
+    assert np.isnan(answer.as_numpy("forest_malignancy")[row, 0]) == np.isnan(wanted.malignancy)
     np.testing.assert_allclose(
         answer.as_numpy("evidence")[row], wanted.evidence, atol=EVIDENCE_TOLERANCE
     )
@@ -70,8 +80,11 @@ def test_metadata_is_the_public_interface(client: triton.InferenceServerClient) 
     outputs = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in metadata.outputs}
     assert inputs == {"image": ("BYTES", [-1, 1])}
     assert outputs == {
+        "decision": ("INT32", [-1, 1]),
         "nodule_found": ("BOOL", [-1, 1]),
         "malignancy": ("FP32", [-1, 1]),
+        "forest_malignancy": ("FP32", [-1, 1]),
+        "ood_score": ("FP32", [-1, 1]),
         "box": ("INT32", [-1, 4]),
         "mask": ("BYTES", [-1, 1]),
         "morphology": ("FP32", [-1, len(contract.MORPHOLOGY_FIELDS)]),
@@ -195,17 +208,108 @@ def test_no_nodule_is_an_answer(
     client: triton.InferenceServerClient, offline: OfflinePipeline
 ) -> None:
     """A frame without tissue structure in which the network finds nothing."""
-    seeds = [
-        seed for seed in range(200, 230) if not offline.screen(phantom_png(seed)).crop.nodule_found
-    ]
-    assert seeds, "no phantom of this range is without a finding"
-    answer = screen(client, [phantom_png(seeds[0])])
+    seed = next(
+        (
+            seed
+            for seed in range(200, 260)
+            if offline.screen(phantom_png(seed)).decision is contract.Decision.NO_NODULE
+        ),
+        None,
+    )
+    assert seed is not None, "no phantom of this range is without a finding"
+    answer = screen(client, [phantom_png(seed)])
     assert not answer.as_numpy("nodule_found")[0, 0]
+    assert answer.as_numpy("decision")[0, 0] == contract.Decision.NO_NODULE
     assert np.isnan(answer.as_numpy("malignancy")[0, 0])
+    assert np.isnan(answer.as_numpy("forest_malignancy")[0, 0])
     assert np.isnan(answer.as_numpy("morphology")[0]).all()
     np.testing.assert_array_equal(answer.as_numpy("box")[0], np.zeros(4))
     np.testing.assert_array_equal(answer.as_numpy("evidence")[0], np.zeros((7, 7)))
     assert not decode_mask(answer.as_numpy("mask")[0, 0]).any()
+
+
+def test_the_forest_answers_by_the_served_morphology(
+    client: triton.InferenceServerClient, model_repository: Path
+) -> None:
+    """Asked by itself, with the figures that the ensemble gave, it says what the ensemble said."""
+    answer = screen(client, [phantom_png(seed) for seed in SEEDS])
+    said = answer.as_numpy("forest_malignancy")
+    session = onnxruntime.InferenceSession(
+        str(onnx_path(model_repository, contract.MORPHOLOGY_FOREST)),
+        providers=["CPUExecutionProvider"],
+    )
+    given = {tensor.name: answer.as_numpy(tensor.name) for tensor in contract.ENSEMBLE.outputs}
+    (wanted,) = session.run(
+        None, {tensor.name: given[tensor.name] for tensor in contract.MORPHOLOGY_FOREST.inputs}
+    )
+    np.testing.assert_allclose(said, wanted, atol=FOREST_TOLERANCE)
+    np.testing.assert_array_equal(np.isnan(said), np.isnan(answer.as_numpy("malignancy")))
+    opinions = said[~np.isnan(said)]
+    assert opinions.size, "in none of these phantoms was there a nodule to judge"
+    assert ((opinions >= 0) & (opinions <= 1)).all()
+
+
+def test_decision_follows_from_what_is_said_with_it(
+    client: triton.InferenceServerClient, model_repository: Path
+) -> None:
+    """By the operating point that the shipped file carries, and by the score's limit."""
+    graph = load_classification_graph(onnx_path(model_repository, contract.RESNET18))
+    routine_below, refer_from = graph.operating_point.tolist()
+    answer = screen(client, [phantom_png(seed) for seed in range(contract.MAX_BATCH_SIZE)])
+    names = ("decision", "nodule_found", "malignancy", "ood_score")
+    rows = zip(*(answer.as_numpy(name)[:, 0] for name in names), strict=True)
+    for decision, is_found, malignancy, score in rows:
+        if score > contract.OOD_LIMIT:
+            wanted = contract.Decision.OUT_OF_DISTRIBUTION
+        elif not is_found:
+            wanted = contract.Decision.NO_NODULE
+        elif malignancy < routine_below:
+            wanted = contract.Decision.ROUTINE
+        elif malignancy < refer_from:
+            wanted = contract.Decision.UNCERTAIN
+        else:
+            wanted = contract.Decision.REFER
+        assert decision == wanted
+
+
+def strange_pictures() -> dict[str, bytes]:
+    """Encoded pictures that are no thyroid ultrasound, by name."""
+    phantom = np.asarray(phantom_image(0))
+    frames = {
+        "inverted phantom": inverted(phantom),
+        "saturated phantom": saturated(phantom),
+        **{name: make(np.random.default_rng(1)) for name, make in MADE.items()},
+    }
+    return {name: encode(Image.fromarray(frame)) for name, frame in frames.items()}
+
+
+def test_strange_pictures_are_answered_as_offline(
+    client: triton.InferenceServerClient, offline: OfflinePipeline
+) -> None:
+    """And those that the gate flags get a flag in place of a number, beside what was found."""
+    pictures = strange_pictures()
+    flagged = []
+    for name, picture in pictures.items():
+        answer = screen(client, [picture])
+        assert_row_equals_offline(answer, 0, picture, offline)
+        if offline.screen(picture).ood_score <= contract.OOD_LIMIT:
+            continue
+        flagged.append(name)
+        assert answer.as_numpy("decision")[0, 0] == contract.Decision.OUT_OF_DISTRIBUTION
+        assert np.isnan(answer.as_numpy("malignancy")[0, 0])
+        assert np.isnan(answer.as_numpy("forest_malignancy")[0, 0])
+        assert not answer.as_numpy("evidence")[0].any()
+    assert flagged, f"none of {', '.join(pictures)} is strange to the shipped gate"
+
+
+def test_a_strange_picture_leaves_its_neighbours_alone(
+    client: triton.InferenceServerClient, offline: OfflinePipeline
+) -> None:
+    picture = strange_pictures()["speckle without tissue"]
+    images = [phantom_png(0), picture, phantom_png(1)]
+    answer = screen(client, images)
+    for row, image in enumerate(images):
+        assert_row_equals_offline(answer, row, image, offline)
 
 
 def test_text_in_the_picture_changes_nothing(client: triton.InferenceServerClient) -> None:

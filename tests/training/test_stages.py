@@ -316,7 +316,12 @@ def test_classifier_goes_on_from_the_pretrained_with_a_seed_of_its_own(
 
     def train(seed: int, folder: str = "run") -> ResNet18:
         return train_classification(
-            RECIPE, nodules, pretrained, tmp_path / folder, {"ddti_graded": 2}, seed=seed
+            RECIPE,
+            lambda: nodules,
+            pretrained,
+            tmp_path / folder,
+            {"ddti_graded": 2},
+            seed=seed,
         )
 
     fitted = train(seed=8)

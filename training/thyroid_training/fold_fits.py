@@ -101,14 +101,15 @@ class FoldFits:
 
     def classification(self, fold: int | None, segmentation: TransUNet, seed: int) -> ResNet18:
         """Fit or read ResNet-18 on regions that `segmentation` cuts; errors as there."""
-        nodules = labelled_nodules(self.fitted_on(fold), segmentation)
+        samples = self.fitted_on(fold)
+        graded = sum(sample.label is not None for sample in samples)
         return _as_read(
             train_classification(
                 self.recipe,
-                nodules,
+                lambda: labelled_nodules(samples, segmentation),
                 self._pretrained_classification,
                 self._folder(fold) / f"classification_seed_{seed}",
-                {"ddti_graded": len(nodules), **_protocol(fold)},
+                {"ddti_graded": graded, **_protocol(fold)},
                 seed=seed,
             )
         )

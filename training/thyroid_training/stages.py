@@ -166,7 +166,7 @@ def pretrain_classification(
 
 def train_classification(
     recipe: Recipe,
-    nodules: Sequence[LabelledNodule],
+    nodules: Callable[[], Sequence[LabelledNodule]],
     pretrained: ResNet18,
     folder: Path,
     data: Mapping[str, object],
@@ -177,7 +177,7 @@ def train_classification(
 
     Args:
         recipe: Its `classification`.
-        nodules: To fit on, with predicted boxes.
+        nodules: Boxes those to fit on; called only where there is something to fit.
         pretrained: What `pretrain_classification` gave; left as it is.
         folder: Of the run.
         data: What the nodules are, for the run's record.
@@ -205,7 +205,7 @@ def train_classification(
 
     def fit(network: ResNet18, state_file: Path) -> ResNet18:
         return fit_classification(
-            network, nodules, fit_config, recipe.augment, _no_figure, state_file=state_file
+            network, nodules(), fit_config, recipe.augment, _no_figure, state_file=state_file
         )
 
     return _once(folder, record, begin, fit)
