@@ -1,0 +1,1 @@
+"""Measures the served screening: load scenarios, verdicts, the floor, the knee, reports."""

@@ -1,0 +1,46 @@
+"""The lines that the commands print."""
+
+from __future__ import annotations
+
+from thyroid_benchmarks.estimates import Estimate
+from thyroid_benchmarks.floor import Floor
+from thyroid_benchmarks.knee import Knee
+from thyroid_benchmarks.measure import Measured
+
+
+def run_line(run: Measured) -> str:
+    """Say a run's result in one line."""
+    summary = run.summary
+    latency = "  ".join(
+        f"p{percent:g} {summary.latency_ms[percent].value:.0f} ms"
+        for percent in (50.0, 95.0, 99.0)
+        if percent in summary.latency_ms
+    )
+    label = "open loop" if run.scenario.is_open else "closed loop"
+    text = (
+        f"{run.verdict.word:7}  {run.scenario.name} ({label}): "
+        f"{summary.rate_per_s.value:.2f} screenings/s  {latency}"
+    )
+    return "\n         ".join([text, *run.verdict.reasons])
+
+
+def knee_line(found: Knee[Measured]) -> str:
+    """Say where the knee lies."""
+    above = "" if found.failed_per_s is None else f", {found.failed_per_s:.2f} failed"
+    return f"knee     {found.passed_per_s:.2f} requests/s passed{above} ({found.stopped})"
+
+
+def floor_lines(lowest: Floor) -> str:
+    """Say what the floor is."""
+    rates = [with_ends(rate) for rate in (lowest.sequential_per_s, lowest.parallel_per_s)]
+    return (
+        f"floor    one after another, {lowest.cores} threads: {rates[0]} cases/s, "
+        f"median {with_ends(lowest.sequential_ms)} ms\n"
+        f"floor    {lowest.cores} at once, one thread each: {rates[1]} cases/s"
+    )
+
+
+def with_ends(estimate: Estimate) -> str:
+    """Write an estimate with its interval."""
+    low, high = ("?" if end is None else f"{end:.2f}" for end in (estimate.low, estimate.high))
+    return f"{estimate.value:.2f} ({low} to {high})"

@@ -1,0 +1,172 @@
+"""One measured run: the load, Triton's counters around it, the machine's state, the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from thyroid_benchmarks.breakdown import Breakdown, break_down
+from thyroid_benchmarks.estimates import Estimate
+from thyroid_benchmarks.generator import Record, generate
+from thyroid_benchmarks.machine import Meter, others_share
+from thyroid_benchmarks.pool import Pool, order
+from thyroid_benchmarks.references import References, fits
+from thyroid_benchmarks.scenarios import Scenario
+from thyroid_benchmarks.server_times import Counters, counted_between, read_counters, stages
+from thyroid_benchmarks.summary import Summary, drift, summarise
+from thyroid_benchmarks.target import ScreeningTarget, connect
+from thyroid_benchmarks.verdict import Observed, Rules, Verdict, judge
+from thyroid_client._address import parse_address
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured, and with what.
+
+    Attributes:
+        address: Of the server's gRPC port.
+        pool: The images.
+        references: The right answers; None where they were not computed.
+        weights: Digest of the networks that are served; None where that is not known.
+        rules: What a run must keep to.
+        seed: Of the order in which images are sent.
+    """
+
+    address: str
+    pool: Pool
+    references: References | None
+    weights: str | None
+    rules: Rules
+    seed: int
+
+    @property
+    def has_right_answers(self) -> bool:
+        """Whether the references are those of this pool and of the weights served."""
+        return (
+            self.references is not None
+            and fits(self.pool, self.references)
+            and self.weights == self.references.weights
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run and all that is known of it."""
+
+    scenario: Scenario
+    record: Record
+    summary: Summary
+    observed: Observed
+    verdict: Verdict
+    breakdown: Breakdown | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the run for a report; the record, which is large, stays apart."""
+        return {
+            "scenario": self.scenario.as_dict(),
+            "summary": _summary_dict(self.summary),
+            "observed": asdict(self.observed),
+            "drift": _number(drift(self.summary)),
+            "verdict": {
+                "word": self.verdict.word,
+                "reasons": list(self.verdict.reasons),
+                "checks": [asdict(check) for check in self.verdict.checks],
+            },
+            "breakdown": None if self.breakdown is None else self.breakdown.as_dict(),
+        }
+
+
+async def measure(scenario: Scenario, subject: Subject) -> Measured:
+    """Run a scenario against a server and judge the run.
+
+    Raises:
+        tritonclient.utils.InferenceServerException: The server does not tell its statistics.
+    """
+    target = connect(subject.address, subject.pool, subject.references)
+    grpc_target = parse_address(subject.address, None).target
+    busy = others_share()
+    meter = Meter()
+    before = asyncio.create_task(_counters_after(scenario.warmup_s, grpc_target))
+    try:
+        record = await generate(scenario, target, order(subject.pool, subject.seed))
+        own_share, stolen_share = meter.shares()
+        counted = counted_between(await before, await read_counters(grpc_target))
+    finally:
+        before.cancel()
+        await target.close()
+    shares = (own_share, busy, stolen_share)
+    return assess(scenario, subject, record, target, counted=counted, shares=shares)
+
+
+def assess(
+    scenario: Scenario,
+    subject: Subject,
+    record: Record,
+    target: ScreeningTarget,
+    *,
+    counted: Counters,
+    shares: tuple[float, float, float],
+) -> Measured:
+    """Compute a run's figures and judge it.
+
+    Args:
+        scenario: What was run.
+        subject: On what.
+        record: What became of every request.
+        target: Holds the answers that were kept.
+        counted: Triton's counters of the time after the warm-up.
+        shares: Of all cores: the generator's, the others' before, the hypervisor's.
+    """
+    summary = summarise(record, scenario, sound_images(subject.pool))
+    compared, faults = target.compare_kept()
+    observed = Observed(*shares, compared, tuple(faults), subject.has_right_answers)
+    drifted = drift(summary) if scenario.is_level else None
+    verdict = judge(summary, observed, drifted, subject.rules, is_open=scenario.is_open)
+    breakdown = break_down(counted, stages(), summary.mean_ms)
+    return Measured(scenario, record, summary, observed, verdict, breakdown)
+
+
+def sound_images(pool: Pool) -> npt.NDArray[np.bool_]:
+    """Return for each image of the pool whether it can be screened."""
+    return np.array([case.kind != "corrupt" for case in pool.cases], bool)
+
+
+async def _counters_after(seconds: float, target: str) -> Counters:
+    await asyncio.sleep(seconds)
+    return await read_counters(target)
+
+
+def _summary_dict(summary: Summary) -> dict[str, Any]:
+    def estimate(value: Estimate | None) -> dict[str, float | None] | None:
+        return None if value is None else value.as_dict()
+
+    return {
+        "duration_s": summary.duration_s,
+        "requests": summary.requests,
+        "screenings": summary.screenings,
+        "refusals": summary.refusals,
+        "failures": summary.failures,
+        "offered_per_s": summary.offered_per_s,
+        "rate_per_s": estimate(summary.rate_per_s),
+        "goodput_per_s": estimate(summary.goodput_per_s),
+        "within_bound": estimate(summary.within_bound),
+        "latency_ms": {
+            f"{percent:g}": estimate(value) for percent, value in summary.latency_ms.items()
+        },
+        "mean_ms": _number(summary.mean_ms),
+        "refusal_median_ms": _number(summary.refusal_median_ms),
+        "late_ms": dict(zip(("median", "p99", "largest"), summary.late_ms, strict=True)),
+        "windows": [
+            {"rate_per_s": window.rate_per_s, "median_ms": estimate(window.median_ms)}
+            for window in summary.windows
+        ],
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

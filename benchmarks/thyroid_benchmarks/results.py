@@ -1,0 +1,129 @@
+"""The result file: one JSON document, and beside it every latency of every run.
+
+The document holds `schema`, `machine`, `versions`, `commit`, `seeds`, `pool`, `server`, `floor`,
+`runs` and `knee`; a part that was not measured is None or empty. It names no host and no path.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from thyroid_benchmarks.estimates import Estimate, ratio
+from thyroid_benchmarks.floor import Floor
+from thyroid_benchmarks.knee import Knee
+from thyroid_benchmarks.machine import describe_commit, describe_machine, describe_versions
+from thyroid_benchmarks.measure import Measured, Subject
+
+SCHEMA = 1
+RESULT_FILE = "result.json"
+LATENCIES = "latencies"
+
+
+def document(
+    subject: Subject,
+    *,
+    started: str,
+    checkout: Path,
+    runs: Sequence[Measured] = (),
+    floor: Floor | None = None,
+    knee: Knee[Measured] | None = None,
+) -> dict[str, Any]:
+    """Put a result together.
+
+    Args:
+        subject: What was measured.
+        started: When, as ISO 8601.
+        checkout: The source tree, for its commit.
+        runs: The scenarios.
+        floor: The networks alone.
+        knee: The search for the highest rate.
+    """
+    return {
+        "schema": SCHEMA,
+        "started": started,
+        "machine": describe_machine(),
+        "versions": describe_versions(),
+        "commit": describe_commit(checkout),
+        "seeds": {"pool": subject.pool.seed, "order": subject.seed},
+        "pool": subject.pool.as_dict(),
+        "server": {"weights": subject.weights},
+        "floor": None if floor is None else floor.as_dict(),
+        "runs": [run.as_dict() | _efficiency(run, floor) for run in runs],
+        "knee": None if knee is None else _knee_dict(knee),
+    }
+
+
+def write_result(folder: Path, result: dict[str, Any], runs: Sequence[Measured]) -> Path:
+    """Write the document and the raw latencies.
+
+    Returns:
+        The document's path.
+    """
+    (folder / LATENCIES).mkdir(parents=True, exist_ok=True)
+    for number, run in enumerate(runs):
+        record = run.record
+        name = re.sub(r"[^a-z0-9]+", "-", run.scenario.name.lower()).strip("-")
+        np.savez_compressed(
+            folder / LATENCIES / f"{number:02d}-{name}.npz",
+            scheduled_ns=record.scheduled_ns - record.start_ns,
+            sent_ns=record.sent_ns - record.start_ns,
+            done_ns=record.done_ns - record.start_ns,
+            image=record.image,
+            query=record.query,
+            outcome=np.array(record.outcome, np.str_),
+        )
+    path = folder / RESULT_FILE
+    # NaN is no JSON: where one slips in, it is a fault to be found here and not by a reader.
+    path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Read a document.
+
+    Raises:
+        ValueError: It is none, or of another schema.
+    """
+    result = json.loads(path.read_text(encoding="utf-8"))
+    schema = result.get("schema") if isinstance(result, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(
+            f"{path.name} has the schema {schema}; {SCHEMA} was wanted: measure again with this "
+            "version, or read it with the version that wrote it"
+        )
+    return dict(result)
+
+
+def _efficiency(run: Measured, floor: Floor | None) -> dict[str, Any]:
+    """Serving efficiency in a closed loop: the rate over the floor of the same parallelism."""
+    if floor is None or run.scenario.is_open:
+        return {"efficiency": None}
+    alone = run.scenario.name == "single-stream"
+    base = floor.sequential_per_s if alone else floor.parallel_per_s
+    # Of a rate served and a floor measured apart: the widest that both intervals allow.
+    quotient: Estimate = ratio(run.summary.rate_per_s, base)
+    return {
+        "efficiency": quotient.as_dict() | {"floor": "sequential" if alone else "parallel"},
+    }
+
+
+def _knee_dict(knee: Knee[Measured]) -> dict[str, Any]:
+    return {
+        "passed_per_s": knee.passed_per_s,
+        "failed_per_s": knee.failed_per_s,
+        "stopped": knee.stopped,
+        "probes": [
+            {
+                "rate_per_s": probe.rate_per_s,
+                "passed": probe.passed,
+                "run": probe.measurement.as_dict(),
+            }
+            for probe in knee.probes
+        ],
+    }

@@ -1,0 +1,183 @@
+"""Whether a run may be believed: VALID or INVALID, and why. A pure function of its figures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from thyroid_benchmarks.summary import Summary
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a run must keep to.
+
+    Attributes:
+        min_duration_s: Counted time.
+        min_requests: Counted requests.
+        max_failed_share: Of the counted requests, wrong answers included.
+        max_generator_share: CPU time of the process that makes the load, of all cores.
+        max_late_ms: 99th percentile of the delay with which an open loop sent. An event loop's
+            timers are coarse to 1 ms.
+        max_drift: See `summary.drift`; only where the load is level.
+        min_compared: Answers that were compared in full with the offline pipeline's.
+        max_disturbance: Share of all cores that others used just before the load began, and that
+            the hypervisor took away during it.
+    """
+
+    min_duration_s: float = 10.0
+    min_requests: int = 50
+    max_failed_share: float = 0.0
+    max_generator_share: float = 0.10
+    max_late_ms: float = 10.0
+    max_drift: float = 0.10
+    min_compared: int = 10
+    max_disturbance: float = 0.05
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was seen beside the requests themselves.
+
+    Attributes:
+        generator_share: CPU time of the generator's process, as a share of all cores.
+        others_share: Share of all cores in use in the second before the load began.
+        stolen_share: Share of all cores that the hypervisor took away during the load.
+        compared: How many answers were compared in full.
+        faults: What was wrong with those that differ.
+        references: Whether there were right answers to compare with, made from the weights served.
+    """
+
+    generator_share: float
+    others_share: float
+    stolen_share: float
+    compared: int
+    faults: tuple[str, ...]
+    references: bool
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule and whether it was kept.
+
+    Attributes:
+        name: Of the rule.
+        passed: Whether it was kept.
+        came: What was seen, in words.
+        wanted: What the rule asks for, in words.
+    """
+
+    name: str
+    passed: bool
+    came: str
+    wanted: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The checks of a run."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def valid(self) -> bool:
+        """Whether every rule was kept."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def word(self) -> str:
+        """VALID or INVALID."""
+        return "VALID" if self.valid else "INVALID"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What speaks against the run."""
+        return tuple(
+            f"{check.name}: {check.came}, wanted {check.wanted}"
+            for check in self.checks
+            if not check.passed
+        )
+
+
+def judge(
+    summary: Summary, observed: Observed, drift: float | None, rules: Rules, *, is_open: bool
+) -> Verdict:
+    """Judge a run.
+
+    Args:
+        summary: Its figures.
+        observed: What was seen beside them.
+        drift: See `summary.drift`; None where the load is not level and there is nothing to drift.
+        rules: What to keep to.
+        is_open: Whether latencies count from scheduled times, so that lateness of the generator
+            would be counted as the server's.
+
+    Returns:
+        All checks that apply.
+    """
+    requests = max(summary.requests, 1)
+    failed_share = summary.failed / requests
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(summary.failures.items()))
+    checks = [
+        Check(
+            "duration",
+            summary.duration_s >= rules.min_duration_s * (1 - 1e-9),
+            f"{summary.duration_s:.1f} s",
+            f"{rules.min_duration_s:g} s or more",
+        ),
+        Check(
+            "requests",
+            summary.requests >= rules.min_requests,
+            f"{summary.requests}",
+            f"{rules.min_requests} or more",
+        ),
+        Check(
+            "failures",
+            failed_share <= rules.max_failed_share and summary.screenings > 0,
+            f"{failed_share:.2%} of {summary.requests}" + (f" ({kinds})" if kinds else ""),
+            f"{rules.max_failed_share:.2%} or less, and a screening",
+        ),
+        _share("generator's CPU", observed.generator_share, rules.max_generator_share),
+        _share("others on the machine", observed.others_share, rules.max_disturbance),
+        _share("time stolen by the hypervisor", observed.stolen_share, rules.max_disturbance),
+        Check(
+            "answers",
+            observed.references and not observed.faults and observed.compared >= rules.min_compared,
+            _answers(observed),
+            f"{rules.min_compared} or more compared with the offline pipeline, all equal",
+        ),
+    ]
+    if is_open:
+        late_ms = summary.late_ms[1]
+        checks.append(
+            Check(
+                "late dispatches",
+                late_ms <= rules.max_late_ms,
+                f"99% within {late_ms:.2f} ms",
+                f"99% within {rules.max_late_ms:g} ms",
+            )
+        )
+    if drift is not None:
+        checks.append(
+            Check(
+                "drift",
+                not math.isnan(drift) and drift <= rules.max_drift,
+                "no screening in one half"
+                if math.isnan(drift)
+                else f"{drift:.1%} between the halves",
+                f"{rules.max_drift:.0%} or less",
+            )
+        )
+    return Verdict(tuple(checks))
+
+
+def _share(name: str, came: float, wanted: float) -> Check:
+    return Check(name, came <= wanted, f"{came:.1%} of all cores", f"{wanted:.0%} or less")
+
+
+def _answers(observed: Observed) -> str:
+    if not observed.references:
+        return "there were no right answers made from the weights served"
+    if observed.faults:
+        return f"{len(observed.faults)} of {observed.compared} differ ({observed.faults[0]})"
+    return f"{observed.compared} compared, all equal"

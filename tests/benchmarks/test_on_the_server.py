@@ -1,0 +1,114 @@
+"""The tools on the real server: a short load, right answers, the floor, and Locust."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from thyroid_benchmarks.estimates import PERCENTILES
+from thyroid_benchmarks.measure import Subject, measure
+from thyroid_benchmarks.pool import Shares, write_pool
+from thyroid_benchmarks.preparation import floor_in_a_process, make_subject
+from thyroid_benchmarks.references import write_references
+from thyroid_benchmarks.scenarios import ClosedLoop, Scenario, Wish, make_scenario
+from thyroid_benchmarks.target import WRONG_ANSWER
+from thyroid_benchmarks.verdict import Rules
+from thyroid_pipeline import contract
+from thyroid_server.embedded import EmbeddedTriton
+
+pytestmark = pytest.mark.server
+
+# How busy the machine is that runs the tests says nothing about the tools.
+RULES = Rules(
+    min_duration_s=0.1,
+    min_requests=1,
+    max_generator_share=1.0,
+    max_late_ms=1e6,
+    max_drift=1e6,
+    min_compared=1,
+    max_disturbance=1.0,
+)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory, model_repository: Path) -> Path:
+    folder = tmp_path_factory.mktemp("pool")
+    write_pool(folder, 8, seed=11, shares=Shares(no_nodule=0.25, corrupt=0.25))
+    write_references(folder, model_repository, threads=1)
+    return folder
+
+
+@pytest.fixture
+def subject(server: EmbeddedTriton, pool: Path, model_repository: Path) -> Subject:
+    return make_subject(server.grpc_address, pool, model_repository, RULES, seed=1)
+
+
+async def test_a_closed_loop_gets_right_answers_and_adds_up(subject: Subject) -> None:
+    # Too short for a drift to mean something.
+    scenario = Scenario("2 clients", ClosedLoop(2, 4), 0.5, bound_ms=5000, is_level=False)
+    run = await measure(scenario, subject)
+    assert run.verdict.valid, run.verdict.reasons
+    assert run.observed.compared >= 1
+    assert run.summary.failures == {}
+    assert run.summary.screenings >= 1
+    assert run.breakdown is not None
+    assert sum(row.mean_ms for row in run.breakdown.rows if row.counts) == pytest.approx(
+        run.breakdown.end_to_end_ms
+    )
+    names = [row.name for row in run.breakdown.rows]
+    assert [model.name for model in contract.STEPS] == names[: len(contract.STEPS)]
+
+
+async def test_an_open_loop_runs(subject: Subject) -> None:
+    scenario = make_scenario("step", Wish(duration_s=4, warmup_s=0, rate_per_s=2))
+    run = await measure(scenario, subject)
+    assert run.verdict.valid, run.verdict.reasons
+    assert set(run.summary.latency_ms) == set(PERCENTILES)
+
+
+async def test_wrong_answers_make_a_run_invalid(subject: Subject) -> None:
+    assert subject.references is not None
+    turned = {
+        index: replace(right, nodule_found=not right.nodule_found)
+        for index, right in subject.references.answers.items()
+    }
+    broken = replace(subject, references=replace(subject.references, answers=turned))
+    run = await measure(Scenario("2 clients", ClosedLoop(2, 3), 0), broken)
+    assert not run.verdict.valid
+    assert set(run.summary.failures) == {WRONG_ANSWER}
+    assert run.summary.screenings == 0
+
+
+def test_the_floor_is_measured(pool: Path, model_repository: Path) -> None:
+    floor = floor_in_a_process(pool, model_repository, 3, 1)
+    assert floor.sequential_per_s.value > 0
+    assert floor.parallel_per_s.value > 0
+    parts_ms = sum(value.value for value in floor.network_ms.values())
+    assert parts_ms == pytest.approx(floor.sequential_ms.value, rel=0.5)
+    json.dumps(floor.as_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_locust_runs_the_locustfile(
+    server: EmbeddedTriton, pool: Path, checkout: Path, tmp_path: Path, workers: int
+) -> None:
+    exact = tmp_path / "exact.json"
+    command = [sys.executable, "-m", "locust", "-f", str(checkout / "benchmarks/locustfile.py")]
+    command += ["--host", f"grpc://{server.grpc_address}", "--headless", "-u", "2", "-t", "6s"]
+    command += ["--pool", str(pool), "--exact-json", str(exact), "--stop-timeout", "60"]
+    if workers:
+        command += ["--processes", str(workers)]
+    done = subprocess.run(
+        command, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=240
+    )
+    # 1 would be Locust's word for a failed request: a wrong answer, or a corrupt image answered.
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "Exact latencies of right answers" in done.stdout
+    summary = json.loads(exact.read_text())["summary"]
+    assert set(summary) <= {"nodule", "no_nodule", "corrupt"}
+    assert summary["nodule"]["count"] >= 1
