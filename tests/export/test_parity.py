@@ -162,7 +162,7 @@ def test_the_file_answers_as_pytorch_does(exported: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "parameter", "output"),
     [
-        ("compact", "network.encoder.stages.1.0.layers.0.weight", "nodule_probability"),
+        ("compact", "network.encoder.stages.1.0.project.0.weight", "nodule_probability"),
         ("compact", "network.transformer.layers.0.attention.out.bias", "nodule_probability"),
         ("group", "network.encoder.stages.0.0.layers.0.weight", "nodule_probability"),
         ("resnet18", "network.layer2.0.conv1.weight", "evidence"),

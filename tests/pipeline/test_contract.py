@@ -58,8 +58,11 @@ def test_the_public_interface_is_what_users_build_on() -> None:
     }
     assert public == {
         "image": ("BYTES", (1,)),
+        "decision": ("INT32", (1,)),
         "nodule_found": ("BOOL", (1,)),
         "malignancy": ("FP32", (1,)),
+        "forest_malignancy": ("FP32", (1,)),
+        "ood_score": ("FP32", (1,)),
         "box": ("INT32", (4,)),
         "mask": ("BYTES", (1,)),
         "morphology": ("FP32", (len(contract.MORPHOLOGY_FIELDS),)),

@@ -83,7 +83,11 @@ def test_a_bad_request_among_good_ones_fails_alone(pb_utils: PbUtils) -> None:
 def test_answers_come_in_the_order_of_the_requests(pb_utils: PbUtils) -> None:
     def count(inputs: Any) -> Arrays:
         rows = len(inputs[contract.ROI.name])
-        return {"malignancy": np.full((rows, 1), rows), "evidence": np.zeros((rows, 7, 7))}
+        return {
+            "malignancy": np.full((rows, 1), rows),
+            "evidence": np.zeros((rows, 7, 7)),
+            "decision": np.ones((rows, 1)),
+        }
 
     requests = [
         {tensor.name: np.zeros((rows, *tensor.shape)) for tensor in contract.RESNET18.inputs}

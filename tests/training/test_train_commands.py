@@ -136,7 +136,7 @@ def test_wrong_usage_is_exit_code_2(
         ('size = "compact"', "`segmentation` Field required"),
         (
             SMALL_RECIPE.replace("epochs = 1", "epoch = 1"),
-            "`pretraining.fit.epochs` Field required",
+            "`segmentation.fit.epochs` Field required",
         ),
         (
             SMALL_RECIPE.replace('"compact"', '"huge"'),

@@ -282,7 +282,7 @@ def test_an_answer_of_another_contract_is_no_readiness(
     shutil.copytree(hasty.model_repository / folder.name, folder)
     model = folder / "1" / "model.py"
     model.write_text(model.read_text().replace("np.zeros((1,", "np.zeros((2,"))
-    with pytest.raises(ReadinessError, match=r"bool \[2, 1\] as 'nodule_found'"):
+    with pytest.raises(ReadinessError, match=r"int32 \[2, 1\] as 'decision'"):
         EmbeddedTriton(replace(hasty, model_repository=tmp_path)).start()
 
 
