@@ -222,7 +222,9 @@ def test_ctrl_c_keeps_what_is_done(
         return fake.response(fake.NODULE) if before < 3 else stall(image, context, before)
 
     running.servicer.behaviour = behave
-    command = [sys.executable, "-c", "from thyroid_client.cli import main; main()"]
+    # Whatever started the tests may ignore interrupts, and a child would inherit that.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", heed + "from thyroid_client.cli import main; main()"]
     options = ["--out", str(out), "--server", running.address, "--in-flight", "4"]
     process = subprocess.Popen(
         [*command, str(images), *options],

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -140,24 +139,39 @@ def test_a_probe_that_fails_ends_the_server(python_model: Any) -> None:
         EmbeddedTriton(python_model("pass"), probe).start()
 
 
-@pytest.mark.usefixtures("nothing_left")
+# In a process of its own, as an interrupt may hit any line of it, a library's too. Whatever started
+# the tests may have told them to ignore interrupts, and a child would inherit that.
+INTERRUPTED = """
+import signal, sys
+from pathlib import Path
+from thyroid_server.embedded import EmbeddedTriton, ServerSettings
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    EmbeddedTriton(ServerSettings(Path(sys.argv[1]), stop_timeout_s=0.0)).start()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
 def test_an_interrupt_while_it_starts_leaves_nothing(
-    python_model: Any, tmp_path: Path, wait_until: Any
+    python_model: Any, tmp_path: Path, wait_until: Any, find_server: Any, traces_of: Any
 ) -> None:
-    mark = tmp_path / "loading"
+    mark, temporary = tmp_path / "loading", tmp_path / "tmp"
+    temporary.mkdir()
     hanging = python_model(f"open({str(mark)!r}, 'w'); import time; time.sleep(1000)")
-    main = threading.main_thread().ident
-
-    def interrupt() -> None:
-        wait_until(mark.exists, "the model is loading")
-        assert main is not None
-        signal.pthread_kill(main, signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        EmbeddedTriton(hanging, no_probe).start()
-    thread.join()
+    owner = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(hanging.model_repository)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    wait_until(mark.exists, "the model is loading")
+    traces = traces_of(find_server(owner.pid))
+    owner.send_signal(signal.SIGINT)
+    assert owner.communicate()[0] == "interrupted\n"
+    wait_until(lambda: traces.left() == [], "everything is gone")
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(
