@@ -148,7 +148,7 @@ def test_a_fit_goes_on_where_it_was_interrupted(
         with pytest.raises(InterruptionError):
             fits(tmp_path / "parts").segmentation(0)
     folder = tmp_path / "parts" / "fold_0" / "segmentation"
-    assert [path.name for path in folder.iterdir()] == ["state.pt"]
+    assert sorted(path.name for path in folder.iterdir()) == ["begun.json", "state.pt"]
     with monkeypatch.context() as counting:
         begun: list[int] = []
 

@@ -214,10 +214,16 @@ def test_without_pretraining_the_network_is_as_published(
     assert not network.training
     torch.manual_seed(5)
     assert same(TransUNet(SIZES["compact"]), network)
-    train_segmentation(recipe, lesions, network, tmp_path / "run", {})
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["initial"] is None
+    train_segmentation(recipe, lesions, network, tmp_path / "run", {}, weights=NOTHING)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["initial"] == {
+        "published": "EfficientNet-Lite0, ImageNet",
+        "pretraining": None,
+    }
     with pytest.raises(RunError, match="differs in initial"):
-        train_segmentation(RECIPE, lesions, network, tmp_path / "run", {})
+        train_segmentation(RECIPE, lesions, network, tmp_path / "run", {}, weights=NOTHING)
+    others = StartingWeights(transunet=tmp_path / "others.pth")
+    with pytest.raises(RunError, match="differs in initial"):
+        train_segmentation(recipe, lesions, network, tmp_path / "run", {}, weights=others)
 
 
 def test_training_goes_on_from_the_pretrained_and_leaves_it(
@@ -227,7 +233,7 @@ def test_training_goes_on_from_the_pretrained_and_leaves_it(
     pretrained = TransUNet(SIZES["compact"])
     before = {name: value.clone() for name, value in pretrained.state_dict().items()}
     samples, data = ddti_samples[:3], {"ddti": 3, "held_out_fold": None}
-    fitted = train_segmentation(RECIPE, samples, pretrained, tmp_path, data)
+    fitted = train_segmentation(RECIPE, samples, pretrained, tmp_path, data, weights=NOTHING)
     ((given, config, *_),) = segmentations.calls
     assert [sample.name for sample in given[:3]] == [sample.name for sample in samples]
     assert len(given) == 3 + RECIPE.segmentation.phantoms
@@ -235,21 +241,22 @@ def test_training_goes_on_from_the_pretrained_and_leaves_it(
     assert same(pretrained, segmentations.begun[0])
     assert same(pretrained, before)
     assert not same(fitted, before)
-    again = train_segmentation(RECIPE, samples, pretrained, tmp_path, data)
+    again = train_segmentation(RECIPE, samples, pretrained, tmp_path, data, weights=NOTHING)
     assert len(segmentations.calls) == 1
     assert same(again, fitted)
+    elsewhere = {**data, "held_out_fold": 0}
     with pytest.raises(RunError, match="differs in data"):
-        train_segmentation(RECIPE, samples, pretrained, tmp_path, {**data, "held_out_fold": 0})
+        train_segmentation(RECIPE, samples, pretrained, tmp_path, elsewhere, weights=NOTHING)
     other = changed(RECIPE, "pretraining", epochs=7)
     with pytest.raises(RunError, match="differs in initial"):
-        train_segmentation(other, samples, pretrained, tmp_path, data)
+        train_segmentation(other, samples, pretrained, tmp_path, data, weights=NOTHING)
 
 
 def test_a_later_stage_sees_phantoms_of_an_earlier_one(
     lesions: list[Sample], tmp_path: Path, segmentations: Fits
 ) -> None:
     pretrained = pretrain_segmentation(RECIPE, lesions, tmp_path / "a", NOTHING)
-    train_segmentation(RECIPE, lesions, pretrained, tmp_path / "b", {})
+    train_segmentation(RECIPE, lesions, pretrained, tmp_path / "b", {}, weights=NOTHING)
     first, second = ({s.name for s in call[0][2:]} for call in segmentations.calls)
     assert second < first
 
@@ -270,7 +277,10 @@ def test_an_interrupted_fit_goes_on_where_it_was(
         patch.setattr(module, "_no_figure", interrupt)
         with pytest.raises(InterruptedError):
             pretrain_segmentation(recipe, lesions, folder, NOTHING)
-    assert [path.name for path in folder.iterdir()] == ["state.pt"]
+    assert sorted(path.name for path in folder.iterdir()) == ["begun.json", "state.pt"]
+    other = dataclasses.replace(recipe, augment=dataclasses.replace(recipe.augment, scale=1.1))
+    with pytest.raises(RunError, match=r"begun\.json is of another run: it differs in augment"):
+        pretrain_segmentation(other, lesions, folder, NOTHING)
     epochs: list[int] = []
 
     def count(epoch: int, network: nn.Module) -> str:

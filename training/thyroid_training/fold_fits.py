@@ -96,6 +96,7 @@ class FoldFits:
                 self._pretrained_segmentation,
                 self._folder(fold) / "segmentation",
                 {"ddti": len(samples), **_protocol(fold)},
+                weights=self._weights,
             )
         )
 

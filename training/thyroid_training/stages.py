@@ -30,7 +30,7 @@ Network = TypeVar("Network", bound=nn.Module)
 # Phantoms are seeded apart, so that those judged on were never trained on. A stage takes the first
 # of these, so that a later one sees phantoms that an earlier one has seen.
 _TRAINING_PHANTOM_SEED = 1_000
-_TRAINING_NODULE_SHARE = 0.6
+_TRAINING_NODULE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ def train_segmentation(
     pretrained: TransUNet,
     folder: Path,
     data: Mapping[str, object],
+    *,
+    weights: StartingWeights,
 ) -> TransUNet:
     """Fit TransUNet on thyroids.
 
@@ -104,6 +106,7 @@ def train_segmentation(
         pretrained: What `pretrain_segmentation` gave; left as it is.
         folder: Of the run.
         data: What the samples are, for the run's record.
+        weights: That the pretraining began with, for the run's record.
 
     Returns:
         The network, in evaluation mode.
@@ -115,7 +118,10 @@ def train_segmentation(
     record = {
         "network": f"transunet-{recipe.size}",
         "data": {**data, "phantoms": stage.phantoms},
-        "initial": recipe.pretraining,
+        "initial": {
+            "published": _published(recipe.size, weights.transunet),
+            "pretraining": recipe.pretraining,
+        },
         "fit": stage.fit,
         "augment": recipe.augment,
     }
@@ -236,16 +242,28 @@ def _once(
     run = Run(folder)
     network = begin()
     if run.record.is_file():
-        wanted = json.loads(json.dumps(record, default=asdict))
-        kept = run.read_record()
-        differing = sorted(key for key in wanted if kept.get(key) != wanted[key])
-        if differing:
-            raise RunError(
-                f"{run.record} is of another run: it differs in {', '.join(differing)}; give "
-                "another folder, or remove this one to fit anew"
-            )
+        _require_same(run.record, record)
         run.load_into(network)
         return network
-    fitted = fit(network, folder / "state.pt")
+    begun, state_file = folder / "begun.json", folder / "state.pt"
+    if state_file.is_file():
+        _require_same(begun, record)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        begun.write_text(json.dumps(record, indent=2, default=asdict) + "\n")
+    fitted = fit(network, state_file)
     run.save(fitted, dict(record))
+    begun.unlink()
     return fitted
+
+
+def _require_same(path: Path, record: Mapping[str, object]) -> None:
+    """Require that a kept record is of this very run: same data, beginning and settings."""
+    wanted = json.loads(json.dumps(record, default=asdict))
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    differing = sorted(key for key in wanted if kept.get(key) != wanted[key])
+    if differing:
+        raise RunError(
+            f"{path} is of another run: it differs in {', '.join(differing)}; give another "
+            "folder, or remove this one to fit anew"
+        )
