@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from thyroid_export.engine_cli import engine
+from thyroid_pipeline import contract
+from thyroid_pipeline.plan_manifest import network_path
 from thyroid_training.command_errors import PlainErrors
 
 if TYPE_CHECKING:
@@ -60,17 +62,92 @@ def repository(*, model_repository: Path, check: bool) -> None:
 @click.option(
     "--run",
     "run_folder",
-    required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of a `thyroid-train` run, with weights.pt and run.json.",
+    help="Folder of a `thyroid-train` run, with weights.pt and run.json; fp32 only.",
 )
-def onnx(*, model_repository: Path, run_folder: Path) -> None:
-    """Export a trained network to ONNX, compare it with PyTorch, and record it in the manifest."""
-    from thyroid_export.export_onnx import export_run
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="fp32 is made of a run and served on a CPU; the others are made of the repository's fp32 "
+    "files, for plans.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for fp16 or bf16, laid out as the repository: give it to `thyroid-export engine`.",
+)
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    type=click.Choice([model.name for model in contract.NETWORKS]),
+    help="Write this network alone in fp16 or bf16; may be given several times.  [default: all]",
+)
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of images on which fp16 or bf16 must answer as fp32 does, beside phantoms.",
+)
+@click.option(
+    "--data-limit",
+    type=click.IntRange(1),
+    help="Take at most so many of its images, spread evenly.  [default: all]",
+)
+def onnx(
+    *,
+    model_repository: Path,
+    run_folder: Path | None,
+    precision: str,
+    out: Path | None,
+    models: tuple[str, ...],
+    data: Path | None,
+    data_limit: int | None,
+) -> None:
+    """Export a trained network to ONNX, or the repository's networks to mixed precision.
 
-    artefact = export_run(run_folder, model_repository)
-    click.echo(f"wrote {artefact.file}: {artefact.parameter_count:,} parameters")
-    _print_parity(artefact.parity)
+    A run's network is compared with PyTorch, written into the repository and recorded in its
+    manifest. In fp16 or bf16 a network's masks and malignancies are compared with those in fp32,
+    and the file is written elsewhere, with the figures beside it.
+    """
+    if precision == "fp32":
+        mixed_only = {"--out": out, "--model": models, "--data": data, "--data-limit": data_limit}
+        _refuse(mixed_only, "--precision fp32, which goes from a run into the repository")
+        if run_folder is None:
+            raise click.UsageError("--run is missing: the folder of a `thyroid-train` run")
+        from thyroid_export.export_onnx import export_run
+
+        artefact = export_run(run_folder, model_repository)
+        click.echo(f"wrote {artefact.file}: {artefact.parameter_count:,} parameters")
+        _print_parity(artefact.parity)
+        return
+    _refuse(
+        {"--run": run_folder},
+        f"--precision {precision}, which is made of the repository's fp32 files",
+    )
+    if out is None:
+        raise click.UsageError(
+            f"--out is missing: --precision {precision} is not written into the repository"
+        )
+    from thyroid_export.export_mixed import export_mixed
+    from thyroid_export.mixed_precision import Precision
+    from thyroid_export.parity_inputs import folder_frames
+
+    frames = None if data is None else folder_frames(data, data_limit)
+    for model in contract.NETWORKS:
+        if models and model.name not in models:
+            continue
+        figures = export_mixed(model_repository, out, model, Precision(precision), data=frames)
+        click.echo(f"wrote {network_path(out, model.name)}: {precision}")
+        for figure in figures:
+            click.echo(f"  {figure.describe()}")
+
+
+def _refuse(options: Mapping[str, object], where: str) -> None:
+    for option, value in options.items():
+        if value:
+            raise click.UsageError(f"{option} has no meaning with {where}: leave it out")
 
 
 @main.command()

@@ -14,6 +14,7 @@ from thyroid_export.engine_graph import precision_of
 from thyroid_export.engine_runtime import EngineError, load_runtime, version_of
 from thyroid_pipeline.plan_machine import Machine
 from thyroid_pipeline.plan_manifest import (
+    MADE_OF_KEY,
     PlanRecord,
     Runtime,
     file_sha256,
@@ -76,14 +77,17 @@ def build_engine(
     plan = plan_path(out or repository, model, runtime)
     plan.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(plan, built.plan)
+    network = read_network(onnx_file)
+    made_of = {entry.key: entry.value for entry in network.metadata_props}.get(MADE_OF_KEY)
     record = PlanRecord(
         model=model,
         runtime=runtime,
         runtime_version=version_of(trt),
         onnx_sha256=onnx_sha256,
+        made_of_sha256=made_of or onnx_sha256,
         plan_sha256=file_sha256(plan),
         plan_bytes=built.plan.nbytes,
-        precision=precision_of(read_network(onnx_file)),
+        precision=precision_of(network),
         batch=options.batch,
         version_compatible=options.version_compatible,
         hardware_compatibility=options.hardware_compatibility,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -134,7 +135,23 @@ def run_onnx(
     path: Path, model: contract.Model, inputs: Sequence[npt.NDArray[np.generic]]
 ) -> Arrays:
     """Run an ONNX file in ONNX Runtime on the CPU: outputs by name."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return run_session(open_session(path), model, inputs)
+
+
+def open_session(network: Path | bytes) -> Any:
+    """An ONNX Runtime session on the CPU.
+
+    Args:
+        network: The ONNX file, or what it holds.
+    """
+    source = network if isinstance(network, bytes) else str(network)
+    return onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+
+
+def run_session(
+    session: Any, model: contract.Model, inputs: Sequence[npt.NDArray[np.generic]]
+) -> Arrays:
+    """Run a session of `open_session`: outputs by name."""
     names = [tensor.name for tensor in model.outputs]
     feeds = {tensor.name: array for tensor, array in zip(model.inputs, inputs, strict=True)}
     return dict(zip(names, session.run(names, feeds), strict=True))

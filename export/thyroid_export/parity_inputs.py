@@ -3,19 +3,91 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from thyroid_pipeline import contract
+from thyroid_pipeline.errors import ImageError
 from thyroid_pipeline.frame import make_frame
+from thyroid_pipeline.letterbox import Geometry
 from thyroid_training.forest import Forest
 from thyroid_training.phantoms import make_phantom
 
 _SIDE = contract.ROI_SIDE_PX
 _FAR = np.float32(np.inf)
 _RARE = 0.05
+_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Images as the networks see them, and the way back to their own pixels.
+
+    Attributes:
+        source: What they are, for a report.
+        frames: UINT8 [count, *FRAME.shape].
+        geometries: Of each frame.
+    """
+
+    source: str
+    frames: npt.NDArray[np.uint8]
+    geometries: tuple[Geometry, ...]
+
+
+def phantom_frames(count: int, seed: int) -> Frames:
+    """Make phantoms, and of them frames.
+
+    Args:
+        count: How many.
+        seed: Of the first; each has its own.
+    """
+    made = []
+    for row in range(count):
+        buffer = io.BytesIO()
+        Image.fromarray(make_phantom(seed + row).image).save(buffer, "PNG")
+        made.append(make_frame(buffer.getvalue()))
+    return _gather("phantoms", made)
+
+
+def folder_frames(folder: Path, limit: int | None = None) -> Frames:
+    """Make frames of the images in a folder.
+
+    Args:
+        folder: Holds images, or a folder `images` that does.
+        limit: At most so many, evenly spread over their names' order; None for all.
+
+    Raises:
+        ValueError: There is no image, or one cannot be screened.
+    """
+    inner = folder / "images"
+    files = sorted(
+        path
+        for path in (inner if inner.is_dir() else folder).iterdir()
+        if path.suffix.lower() in _SUFFIXES
+    )
+    if not files:
+        raise ValueError(
+            f"{folder} holds no image; files ending in {', '.join(sorted(_SUFFIXES))} were wanted, "
+            "in it or in its folder `images`: name another with --data"
+        )
+    if limit is not None and limit < len(files):
+        files = [files[row * len(files) // limit] for row in range(limit)]
+    made = []
+    for file in files:
+        try:
+            made.append(make_frame(file.read_bytes()))
+        except ImageError as error:
+            raise ValueError(f"{file}: {error}; take it out of the folder") from error
+    return _gather(folder.name, made)
+
+
+def _gather(source: str, made: list[tuple[npt.NDArray[np.uint8], Geometry]]) -> Frames:
+    frames = np.stack([frame for frame, _ in made])[:, np.newaxis]
+    return Frames(source, frames, tuple(geometry for _, geometry in made))
 
 
 def parity_inputs(model: contract.Model, count: int, seed: int) -> list[npt.NDArray[np.generic]]:
@@ -31,11 +103,7 @@ def parity_inputs(model: contract.Model, count: int, seed: int) -> list[npt.NDAr
         interest, of which the last is `no nodule` and, where there are more than two, the one
         before it out of distribution.
     """
-    frames = np.empty((count, *contract.FRAME.shape), np.uint8)
-    for row in range(count):
-        buffer = io.BytesIO()
-        Image.fromarray(make_phantom(seed + row).image).save(buffer, "PNG")
-        frames[row, 0], _ = make_frame(buffer.getvalue())
+    frames = phantom_frames(count, seed).frames
     if model == contract.TRANSUNET:
         return [frames]
     start = (contract.FRAME_SIDE_PX - _SIDE) // 2

@@ -16,6 +16,10 @@ from typing import Any
 
 from thyroid_pipeline import contract
 
+# The metadata of an ONNX file in mixed precision that holds the SHA-256 of the FP32 file of which
+# it was made.
+MADE_OF_KEY = "thyroid_triton.made_of_sha256"
+
 # A version such as 10.16.1.11, or a compute capability such as 8.9.
 _NUMBERS = re.compile(r"\d+(?:\.\d+)+")
 
@@ -63,6 +67,7 @@ class PlanRecord:
         runtime: Of whose builder it is.
         runtime_version: The builder's version, such as 10.16.1.11.
         onnx_sha256: Of the ONNX file that it was built from.
+        made_of_sha256: Of the FP32 file of which that one was made; of itself where it is FP32.
         plan_sha256: Of the plan.
         plan_bytes: The plan's size.
         precision: Types of the matrix products, from the ONNX file, such as `fp32`.
@@ -80,6 +85,7 @@ class PlanRecord:
     runtime: Runtime
     runtime_version: str
     onnx_sha256: str
+    made_of_sha256: str
     plan_sha256: str
     plan_bytes: int
     precision: str

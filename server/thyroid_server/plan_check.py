@@ -27,6 +27,8 @@ from thyroid_pipeline.plan_manifest import (
 )
 from thyroid_server.errors import PreflightError
 
+# The half precisions of `thyroid-export onnx --precision`, as a plan's record names them.
+_HALVES = ("fp16", "bf16")
 # What an RTX plan runs on where it was built for no compute capability in particular.
 _RTX_DEFAULT_FROM = (8, 0)
 _AMPERE = (8, 0)
@@ -95,9 +97,18 @@ def rebuild_command(
 ) -> str:
     """The command that builds a plan again, as it was built before where that is known.
 
-    Batch sizes that the served config cannot use are left out.
+    Batch sizes that the served config cannot use are left out. Of a plan in half precision it is
+    two: the ONNX file in that precision comes first, in a folder beside the repository.
     """
-    words = ["thyroid-export", "engine", "--model-repository", str(repository)]
+    half = _half_of(repository, record)
+    if half is None:
+        first, words = "", ["thyroid-export", "engine", "--model-repository", str(repository)]
+    else:
+        networks = repository.resolve().with_name(f"{repository.resolve().name}.{half}")
+        made = ["thyroid-export", "onnx", "--model-repository", str(repository), "--model", model]
+        first = shlex.join([*made, "--precision", half, "--out", str(networks)]) + " && "
+        words = ["thyroid-export", "engine", "--model-repository", str(networks)]
+        words += ["--out", str(repository)]
     words += ["--runtime", runtime.value, "--model", model]
     if record is not None:
         if _serves(record.batch):
@@ -107,7 +118,18 @@ def rebuild_command(
             words += ["--version-compatible"]
         if record.hardware_compatibility is not HardwareCompatibility.NONE:
             words += ["--hardware-compatible", record.hardware_compatibility.value]
-    return shlex.join(words)
+    return first + shlex.join(words)
+
+
+def _half_of(repository: Path, record: PlanRecord | None) -> str | None:
+    """The half precision of a plan, unless the repository itself holds the file that it is of."""
+    if record is None:
+        return None
+    half = next((each for each in _HALVES if each in record.precision.split("+")), None)
+    network = network_path(repository, record.model)
+    if half and network.is_file() and file_sha256(network) == record.onnx_sha256:
+        return None
+    return half
 
 
 def _check_machine(machine: Machine, runtime: Runtime) -> str:
@@ -164,10 +186,12 @@ def _check_file(plan: _Plan) -> PlanRecord:
             record=record,
         )
     network = network_path(plan.repository, plan.model)
-    if network.is_file() and (current := file_sha256(network)) != record.onnx_sha256:
+    # A plan in mixed precision lies beside the FP32 file, or beside what was made of it.
+    known = (record.made_of_sha256, record.onnx_sha256)
+    if network.is_file() and (current := file_sha256(network)) not in known:
         raise plan.error(
             f"the plan {plan.file} is stale: it was built from an ONNX file with the SHA-256 "
-            f"{record.onnx_sha256}",
+            f"{record.made_of_sha256}",
             wanted=f"one built from {network}, which has {current}",
             record=record,
         )

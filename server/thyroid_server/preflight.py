@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from thyroid_pipeline import contract
+from thyroid_pipeline.plan_manifest import Runtime
 from thyroid_server.admin import check_admin_key
 from thyroid_server.command import endpoints_of
 from thyroid_server.errors import PreflightError
@@ -16,6 +18,7 @@ from thyroid_server.interpreter import (
 )
 from thyroid_server.ports import PortReservation, resolve
 from thyroid_server.repository import check_repository
+from thyroid_server.served_plans import check_served_plans
 from thyroid_server.settings import ServerSettings
 from thyroid_server.tls import check_tls
 from thyroid_server.wheel import TritonWheel, find_wheel
@@ -43,6 +46,7 @@ def prepare(settings: ServerSettings) -> Preparation:
     Raises:
         PreflightError: The first check that failed, by its own type.
     """
+    _check_plans(settings)
     check_repository(settings.model_repository, settings.profile, backend_names())
     if settings.tls is not None:
         check_tls(settings.tls)
@@ -55,6 +59,19 @@ def prepare(settings: ServerSettings) -> Preparation:
     check_libraries(environment)
     ports = PortReservation(endpoints_of(settings, resolve(settings.host)))
     return Preparation(wheel, environment, ports)
+
+
+def _check_plans(settings: ServerSettings) -> None:
+    planned = check_served_plans(settings.model_repository, settings.profile)
+    if Runtime.TENSORRT in planned:
+        names = ", ".join(model.name for model in planned[Runtime.TENSORRT])
+        raise PreflightError(
+            f"{names} would run from TensorRT plans, which this machine can serve, but the "
+            "embedded server has no TensorRT",
+            wanted="Triton's own container, or a profile that the embedded server has",
+            mend=f"run there what `thyroid-serve --profile {contract.DEFAULT_PROFILE} "
+            "--print-command` prints, or choose a profile, for example --profile cpu",
+        )
 
 
 def _check_log_file(file: Path) -> None:

@@ -44,6 +44,7 @@ RECORD = PlanRecord(
     runtime=Runtime.TENSORRT,
     runtime_version="10.16.1.11",
     onnx_sha256="a" * 64,
+    made_of_sha256="c" * 64,
     plan_sha256="b" * 64,
     plan_bytes=7,
     precision="fp32",

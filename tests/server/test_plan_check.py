@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from thyroid_export.cli import onnx
 from thyroid_export.engine_cli import engine
 from thyroid_pipeline import contract
 from thyroid_pipeline.plan_machine import Gpu, Machine
@@ -47,6 +48,7 @@ def record_of(name: str, runtime: Runtime) -> PlanRecord:
         runtime=runtime,
         runtime_version=VERSIONS[runtime],
         onnx_sha256=hashlib.sha256(ONNX).hexdigest(),
+        made_of_sha256=hashlib.sha256(ONNX).hexdigest(),
         plan_sha256=hashlib.sha256(PLAN).hexdigest(),
         plan_bytes=len(PLAN),
         precision="fp32",
@@ -167,6 +169,42 @@ def test_a_stale_plan(repository: Path) -> None:
     assert "is stale" in error.came
     assert hashlib.sha256(ONNX).hexdigest() in error.came
     assert hashlib.sha256(b"a better network").hexdigest() in error.wanted
+
+
+@pytest.mark.parametrize("beside", [ONNX, b"in half precision"], ids=["fp32", "the mixed file"])
+def test_a_plan_in_mixed_precision_is_not_stale(repository: Path, beside: bytes) -> None:
+    for name in NETWORKS:
+        mixed = hashlib.sha256(b"in half precision").hexdigest()
+        change(repository, name, onnx_sha256=mixed, precision="fp32+fp16")
+        (repository / name / "1" / "model.onnx").write_bytes(beside)
+    check_plans(repository, MACHINE)
+
+
+def test_a_stale_plan_in_mixed_precision_is_built_again_from_the_fp32_file(
+    repository: Path,
+) -> None:
+    mixed = hashlib.sha256(b"in half precision").hexdigest()
+    change(repository, onnx_sha256=mixed, precision="fp32+fp16")
+    (repository / "transunet" / "1" / "model.onnx").write_bytes(b"a better network")
+    with pytest.raises(PlanError, match="is stale") as raised:
+        check_plans(repository, MACHINE)
+    first, second = raised.value.mend.removeprefix("build it again: ").split(" && ")
+    words = shlex.split(first)
+    assert words[:2] == ["thyroid-export", "onnx"]
+    made = onnx.make_context("onnx", words[2:]).params
+    assert made["model_repository"] == repository
+    assert (made["precision"], made["models"]) == ("fp16", ("transunet",))
+    words = shlex.split(second)
+    assert words[:2] == ["thyroid-export", "engine"]
+    built = engine.make_context("engine", words[2:]).params
+    assert (built["model_repository"], built["out"]) == (made["out"], repository)
+    # Triton takes every folder in the repository for a model.
+    assert repository not in made["out"].parents
+
+
+def test_a_plan_beside_its_mixed_file_is_built_again_from_that(repository: Path) -> None:
+    change(repository, precision="fp32+fp16", batch=BatchProfile(1, 4, 8))
+    assert " && " not in error_of(repository).mend
 
 
 @pytest.mark.parametrize("batch", [BatchProfile(1, 4, 8), BatchProfile(2, 8, 16)])

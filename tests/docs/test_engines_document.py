@@ -1,0 +1,76 @@
+"""The commands of docs/engines.md, each of them run where this machine can run it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from thyroid_export.cli import main
+from thyroid_pipeline import contract
+from thyroid_pipeline.plan_manifest import file_sha256, read_record
+
+# What tests/export/test_engine_rtx.py runs on the shipped networks, option for option.
+RUN_ELSEWHERE = "thyroid-export engine --runtime rtx --out appliance"
+# Installs by pip, and a builder that starts nowhere but on a GPU.
+NOT_RUN = ("pip install", "thyroid-export engine --runtime tensorrt")
+NETWORKS = [model.name for model in contract.NETWORKS]
+
+
+@pytest.fixture
+def commands(checkout: Path) -> list[str]:
+    text = (checkout / "docs" / "engines.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the extra `rtx` is Linux's alone")
+@pytest.mark.timeout(900)
+def test_commands_run(
+    commands: list[str],
+    model_repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(
+        model_repository, tmp_path / "model_repository", ignore=shutil.ignore_patterns("*.plan*")
+    )
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    for command in commands:
+        if command.startswith(NOT_RUN) or command == RUN_ELSEWHERE:
+            continue
+        words = shlex.split(command)
+        seen.append(words[0])
+        if words[0] == "thyroid-export":
+            result = CliRunner().invoke(main, words[1:])
+            assert result.exit_code == 0, f"{command}\n{result.output}"
+            continue
+        assert words[:2] == ["python", "-m"], command
+        done = subprocess.run(
+            [sys.executable, *words[1:]],
+            env={"PATH": "/nowhere"},  # where no GPU shows
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2, f"{command}\n{done.stdout}"
+        assert "this machine shows no NVIDIA GPU" in done.stderr
+    assert seen == ["thyroid-export", "thyroid-export", "python"]
+    for name in NETWORKS:
+        record = read_record(tmp_path / "appliance" / name / "1" / "model.rtx.plan.json")
+        assert record.precision == "fp32+fp16"
+        assert record.onnx_sha256 == file_sha256(tmp_path / "half" / name / "1" / "model.onnx")
+        served = tmp_path / "model_repository" / name / "1" / "model.onnx"
+        assert record.made_of_sha256 == file_sha256(served)
+
+
+def test_what_is_not_run_is_there(commands: list[str]) -> None:
+    assert RUN_ELSEWHERE in commands
+    assert all(any(command.startswith(start) for command in commands) for start in NOT_RUN)
