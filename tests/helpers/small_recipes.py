@@ -28,7 +28,7 @@ fit = { epochs = 1, batch_size = 4, learning_rate = 1e-3, average_decay = 0.5 }
 fit = { epochs = 1, batch_size = 4 }
 
 [classification]
-fit = { epochs = 1, batch_size = 4, learning_rate = 1e-3 }
+inverse_regularisation = 0.1
 
 [augment]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from thyroid_training.calibration import cross_fitted_malignancy
+from thyroid_training.calibrated_calls import cross_fitted_calibration
 from thyroid_training.classification_scores import ClassificationScores
 from thyroid_training.cross_fitting import cross_fitted, cross_fitted_calls
 from thyroid_training.operating_point import screening_threshold
@@ -89,8 +89,8 @@ def test_a_folds_labels_do_not_move_its_malignancy(fold: int) -> None:
     logits = generator.normal(labels, 1.0)
     logits[:7] = np.nan
     inside = fold == FOLDS
-    before = cross_fitted_malignancy(FOLDS, labels, logits)
-    after = cross_fitted_malignancy(FOLDS, np.where(inside, 1 - labels, labels), logits)
+    before = cross_fitted_calibration(FOLDS, labels, logits)
+    after = cross_fitted_calibration(FOLDS, np.where(inside, 1 - labels, labels), logits)
     np.testing.assert_array_equal(before.values[inside], after.values[inside])
     assert before.fitted[fold] == after.fitted[fold]
     assert (before.values[~inside] != after.values[~inside]).any()

@@ -14,7 +14,8 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from thyroid_training import bootstrap
-from thyroid_training.calibration import cross_fitted_malignancy, fit_calibration
+from thyroid_training.calibrated_calls import cross_fitted_calibration
+from thyroid_training.calibration import fit_calibration
 from thyroid_training.classification_scores import ClassificationScores, Classifier
 from thyroid_training.cross_fitting import cross_fitted, cross_fitted_calls
 from thyroid_training.cross_validation_report import report_figures, write_report
@@ -80,7 +81,7 @@ def make_results(images: int, *, everything: bool = True) -> CrossValidation:
         logits = generator.normal(strength * labels, 1.5, (SEEDS, images))
         logits[:, ::40] = np.nan
         calibrated = [
-            cross_fitted_malignancy(of_seed, labels, row).values
+            cross_fitted_calibration(of_seed, labels, row).values
             for of_seed, row in zip(folds, logits, strict=True)
         ]
         return ClassificationScores(ids, groups, labels, folds, np.array(calibrated))

@@ -179,26 +179,6 @@ def test_outline_of_another_size_is_told(ddti_folder: Path, tmp_path: Path) -> N
         read_ddti(folder)
 
 
-def test_descriptors_are_those_of_the_manifest(
-    ddti_folder: Path, ddti_samples: list[Sample], tmp_path: Path
-) -> None:
-    assert not any(read.descriptors for read in ddti_samples)  # the set's columns are empty
-    folder = tmp_path / "ddti"
-    shutil.copytree(ddti_folder, folder)
-    with (folder / "manifest.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    rows[1] |= {"tirads": "4c", "composition": "dense"}
-    with (folder / "manifest.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows[:3])
-    assert [read.descriptors for read in read_ddti(folder)] == [
-        {},
-        {"tirads": 3, "composition": 0},
-        {},
-    ]
-
-
 # --- breast ultrasound
 
 

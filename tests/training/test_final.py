@@ -18,6 +18,7 @@ from small_sets import write_sets
 from thyroid_pipeline import contract
 from thyroid_training import final
 from thyroid_training.final import fit_served
+from thyroid_training.fit_segmentation import predict
 from thyroid_training.fold_fits import FoldFits, read_sets
 from thyroid_training.fold_outcome import known_features
 from thyroid_training.forest_run import load_forest_run, training_table
@@ -68,7 +69,7 @@ def map_of(fold: int | None) -> NDArray[np.uint8]:
 def predict_by_number(
     network: Numbered, frames: Sequence[NDArray[np.uint8]]
 ) -> tuple[list[NDArray[np.uint8]], NDArray[np.float32]]:
-    return [map_of(network.fold)] * len(frames), np.zeros((len(frames), 1), np.float32)
+    return [map_of(network.fold)] * len(frames), predict(network, frames)[1]
 
 
 class Unfitted(FoldFits):
@@ -147,7 +148,8 @@ def test_the_gate_knows_thyroids_and_phantoms_by_the_limits_found(
     network = TransUNet(TINY_COMPACT)
     graph = SegmentationGraph(network, OodGate(2, network.feature_count))
     Run(folders[0]).load_into(graph)
-    known = known_features(graph.network, fits.sets.ddti, fits.recipe)
+    _, seen = predict(graph.network, [sample.frame for sample in fits.sets.ddti])
+    known = known_features(graph.network, fits.sets.ddti, seen, fits.recipe)
     assert len(known.thyroids) % len(fits.sets.ddti) == 0
     for number, (features, limit) in enumerate(((known.thyroids, 1.5), (known.phantoms, 2.5))):
         whitened = (torch.from_numpy(features) - graph.gate.mean[number]).numpy()

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from thyroid_training import fit_classification as module
 from thyroid_training.augment import AugmentConfig
 from thyroid_training.dataset import Sample
-from thyroid_training.descriptors import CLASS_COUNTS
 from thyroid_training.fit import FitConfig
 from thyroid_training.fit_classification import (
     LabelledNodule,
-    MultiTask,
     fit_classification,
     labelled_nodules,
     largest_box,
-    multi_task_loss,
     outlined_nodules,
 )
 from thyroid_training.resnet18 import ResNet18
@@ -91,83 +87,6 @@ def test_outlines_alone_box_what_has_a_grade(
     ]
 
 
-# --- the loss
-
-WEIGHT = 0.2  # of each descriptor beside the grade
-
-
-def drawn(rows: int, seed: int = 0) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
-    """Logits of the grade and of the descriptors, grades, descriptors."""
-    rng = np.random.default_rng(seed)
-    logits = {
-        name: torch.from_numpy(rng.normal(0, 2, (rows, n))) for name, n in CLASS_COUNTS.items()
-    }
-    told = np.stack([rng.integers(-1, n, rows) for n in CLASS_COUNTS.values()], axis=1)
-    return (
-        torch.from_numpy(rng.normal(0, 2, (rows, 1))),
-        logits,
-        torch.from_numpy(rng.integers(0, 2, rows).astype(float)),
-        torch.from_numpy(told),
-    )
-
-
-def grade_loss(logit: Tensor, label: Tensor, malignant_weight: float) -> float:
-    p = 1 / (1 + np.exp(-logit.numpy()[:, 0]))
-    weight = np.where(label.numpy() == 1, malignant_weight, 1.0)
-    right = np.where(label.numpy() == 1, p, 1 - p)
-    return float((weight * -np.log(right)).mean())
-
-
-def test_loss_is_its_formula() -> None:
-    logit, others, label, told = drawn(7)
-    assert (told < 0).any()
-    wanted = grade_loss(logit, label, 0.3)
-    for column, values in enumerate(others.values()):
-        for row, scores in enumerate(values.numpy()):
-            if told[row, column] >= 0:
-                share = np.exp(scores[told[row, column]]) / np.exp(scores).sum()
-                wanted += WEIGHT * -np.log(share) / 7
-    got = multi_task_loss(logit, others, label, told, 0.3)
-    assert got.item() == pytest.approx(wanted, rel=1e-6)
-
-
-def test_descriptors_that_nobody_gave_add_nothing() -> None:
-    logit, others, label, told = drawn(4)
-    for scores in others.values():
-        scores.requires_grad_()
-    logit.requires_grad_()
-    loss = multi_task_loss(logit, others, label, torch.full_like(told, -1), 2.0)
-    assert loss.item() == pytest.approx(grade_loss(logit.detach(), label, 2.0), rel=1e-6)
-    loss.backward()  # type: ignore[no-untyped-call]
-    assert logit.grad is not None
-    assert logit.grad.isfinite().all()
-    for scores in others.values():
-        assert scores.grad is None or not scores.grad.any()
-
-
-def test_a_malignant_nodule_weighs_what_it_should() -> None:
-    """Five malignant nodules of weight a fifth pull as hard as one benign one of weight 1."""
-    logit = torch.zeros(6, 1, requires_grad=True)
-    label, none = torch.tensor([1.0] * 5 + [0.0]), torch.full((6, len(CLASS_COUNTS)), -1)
-    others = {name: torch.zeros(6, n) for name, n in CLASS_COUNTS.items()}
-    multi_task_loss(logit, others, label, none, 0.2).backward()  # type: ignore[no-untyped-call]
-    assert logit.grad is not None
-    assert logit.grad[:5].sum().item() == pytest.approx(-logit.grad[5].item())
-    assert logit.grad[5].item() > 0
-
-
-def test_grade_is_the_served_networks_own() -> None:
-    torch.manual_seed(0)
-    network = ResNet18().eval()
-    picture = torch.randn(2, 1, 64, 64)
-    with torch.no_grad():
-        logit, others = MultiTask(network)(picture)
-        assert torch.allclose(logit, network(picture), atol=1e-6)
-    assert {name: tuple(values.shape) for name, values in others.items()} == {
-        name: (2, n) for name, n in CLASS_COUNTS.items()
-    }
-
-
 # --- fitting
 
 
@@ -199,7 +118,7 @@ def test_a_step_moves_the_weights_and_is_the_same_each_time(graded: list[Sample]
         torch.manual_seed(drawn_before)
         config = FitConfig(epochs=1, batch_size=2, average_decay=0.0, seed=3)
         kept = fit_classification(network, nodules, config, AugmentConfig(), after_epoch)
-        assert type(kept) is ResNet18  # the heads of the descriptors are not served
+        assert type(kept) is ResNet18  # what it was taught by is not served
         assert kept is told[-1]
         assert not kept.training
         states.append(kept.state_dict())
@@ -210,16 +129,45 @@ def test_a_step_moves_the_weights_and_is_the_same_each_time(graded: list[Sample]
     assert all(value.isfinite().all() for value in first.values())
 
 
-def test_descriptors_teach_the_shared_layers(graded: list[Sample]) -> None:
-    """What else was said changes the fit, although no head of it is kept."""
-    states = []
-    for said in ({}, {"margins": 3, "tirads": 4}):
-        nodules = [
-            dataclasses.replace(nodule, sample=dataclasses.replace(nodule.sample, descriptors=said))
-            for nodule in outlined_nodules(graded[:2])
-        ]
-        config = FitConfig(epochs=1, batch_size=2, average_decay=0.0)
-        kept = fit_classification(fresh(), nodules, config, AugmentConfig(), lambda *_: "")
-        states.append(kept.state_dict())
-    assert all(value.isfinite().all() for state in states for value in state.values())
-    assert not torch.equal(states[0]["conv1.weight"], states[1]["conv1.weight"])
+def test_a_lesion_weighs_as_its_class_is_rare(graded: list[Sample]) -> None:
+    """One malignant among few benign pulls as hard as they do together: doubled, it pulls alike."""
+    by_label = {
+        label: [nodule for nodule in outlined_nodules(graded) if nodule.sample.label == label]
+        for label in (0, 1)
+    }
+    once = [*by_label[0][:1], *by_label[1][:1]]
+    biases = []
+    for nodules in (once, [*once, once[1], once[1]]):
+        network = fresh()
+        config = FitConfig(epochs=1, batch_size=len(nodules), average_decay=0.0)
+        with pytest.MonkeyPatch.context() as patch:
+            losses = spy_on_losses(patch)
+            fit_classification(network, nodules, config, AugmentConfig(), lambda *_: "")
+        biases.append(losses)
+    (few,), (many,) = biases
+    assert few == (1.0, 2)
+    assert many[0] == pytest.approx(1 / 3)
+    assert many[1] == 4
+
+
+def spy_on_losses(patch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
+    """Of each cross-entropy, what a malignant sample weighs and how many samples it is of."""
+    seen: list[tuple[float, int]] = []
+    compute = F.binary_cross_entropy_with_logits
+
+    def spy(logit: Tensor, label: Tensor, pos_weight: Tensor) -> Tensor:
+        seen.append((pos_weight.item(), len(label)))
+        return compute(logit, label, pos_weight=pos_weight)
+
+    patch.setattr(F, "binary_cross_entropy_with_logits", spy)
+    return seen
+
+
+def test_the_linear_layer_is_left_to_the_thyroids(graded: list[Sample]) -> None:
+    config = FitConfig(epochs=1, batch_size=2, average_decay=0.0)
+    nodules = outlined_nodules(graded[:2])
+    kept = fit_classification(fresh(), nodules, config, AugmentConfig(), lambda *_: "")
+    assert torch.equal(kept.fc.weight, fresh().fc.weight)
+    for stage in range(1, 5):
+        name = f"layer{stage}.0.conv1.weight"
+        assert not torch.equal(kept.get_parameter(name), fresh().get_parameter(name)), name

@@ -175,7 +175,7 @@ def test_what_was_fitted_is_read_and_no_other_recipe_s(
     def refuse(*_: object, **__: object) -> None:
         pytest.fail("fitted anew")
 
-    for name in ("fit_segmentation", "fit_classification"):
+    for name in ("fit_segmentation", "fit_classification", "fit_linear_layer"):
         monkeypatch.setattr(stages, name, refuse)
     again = FoldFits(recipe, sets, tmp_path, StartingWeights())
     assert_equal_weights(segmentation, again.segmentation(1))

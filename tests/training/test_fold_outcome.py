@@ -14,6 +14,7 @@ from miniatures import TINY_COMPACT
 from small_recipes import make_small, write_recipe
 from small_sets import write_sets
 from thyroid_pipeline.mask_png import decode_mask
+from thyroid_training.fit_segmentation import predict
 from thyroid_training.fold_fits import FoldFits, read_sets
 from thyroid_training.fold_outcome import (
     BREASTS,
@@ -163,7 +164,9 @@ def test_kinds_of_frames_and_their_numbers(fits: Unfitted, outcome: FoldOutcome)
 
 def test_distances_are_the_served_gate_s(fits: Unfitted, outcome: FoldOutcome) -> None:
     network = fits.segmentation(FOLD)
-    known = known_features(network, fits.fitted_on(FOLD), fits.recipe)
+    others = fits.fitted_on(FOLD)
+    _, seen = predict(network, [sample.frame for sample in others])
+    known = known_features(network, others, seen, fits.recipe)
     for limits in ((3.0, 2.0), (1e6, 2.0), (3.0, 1e6)):
         graph = SegmentationGraph(
             network, fit_gate([known.thyroids, known.phantoms], limits)

@@ -12,7 +12,8 @@ from thyroid_training.augment import AugmentConfig
 from thyroid_training.fit import FitConfig
 from thyroid_training.forest import ForestConfig
 from thyroid_training.recipe import (
-    ClassificationStage,
+    ClassificationPretraining,
+    LinearLayer,
     Recipe,
     SegmentationStage,
     read_recipe,
@@ -35,7 +36,7 @@ fit = { epochs = 3, batch_size = 4, weight_decay = 0 }
 [classification_pretraining]
 fit = { epochs = 4 }
 [classification]
-fit = { epochs = 5, average_decay = 0.5 }
+inverse_regularisation = 0.5
 [augment]
 scale = 1.5
 [forest]
@@ -54,10 +55,11 @@ def test_the_shipped_recipe_says_what_its_file_says(checkout: Path) -> None:
     recipe, said = read_recipe(path), tomllib.loads(path.read_text())
     assert recipe.size == said["size"] == "compact"
     assert list(recipe.classification_seeds) == said["classification_seeds"]
-    for name in ("segmentation", "classification_pretraining", "classification"):
+    for name in ("segmentation", "classification_pretraining"):
         stage = getattr(recipe, name)
         assert stage.fit == FitConfig(**said[name]["fit"]), name
         assert stage.fit.epochs > 0
+    assert recipe.classification == LinearLayer(**said["classification"])
     assert (recipe.pretraining is None) == ("pretraining" not in said)
     assert recipe.segmentation.phantoms == said["segmentation"]["phantoms"] > 0
     assert recipe.augment == AugmentConfig(**said["augment"])
@@ -67,8 +69,8 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     assert recipe_of(tmp_path, WHOLE) == Recipe(
         pretraining=SegmentationStage(FitConfig(2, learning_rate=0.5, seed=9), phantoms=7),
         segmentation=SegmentationStage(FitConfig(3, batch_size=4, weight_decay=0.0), phantoms=0),
-        classification_pretraining=ClassificationStage(FitConfig(4)),
-        classification=ClassificationStage(FitConfig(5, average_decay=0.5)),
+        classification_pretraining=ClassificationPretraining(FitConfig(4)),
+        classification=LinearLayer(0.5),
         size="paper",
         classification_seeds=(3, 4),
         augment=AugmentConfig(scale=1.5),
@@ -101,7 +103,8 @@ def test_what_is_left_out_is_as_usual(tmp_path: Path) -> None:
         ("phantoms = 7", 'phantoms = "many"', ["`pretraining.phantoms`", "integer", "'many'"]),
         ("phantoms = 7", "phantoms = 7.5", ["`pretraining.phantoms`", "integer", "7.5"]),
         ("[3, 4]", "[3, 4.5]", ["`classification_seeds.1`", "4.5"]),
-        ("epochs = 5, ", "", ["`classification.fit.epochs`", "required"]),
+        ("epochs = 4", "seed = 4", ["`classification_pretraining.fit.epochs`", "required"]),
+        ("inverse_regularisation = 0.5", "C = 1", ["`classification.C`", "unexpected"]),
         ("phantoms = 0", "", ["`segmentation.phantoms`", "required"]),
         ("[classification]", "[augment.x]", ["`classification`", "required"]),
     ],
@@ -131,5 +134,5 @@ def test_broken_toml_is_told(tmp_path: Path, text: str) -> None:
 def test_an_empty_file_lacks_every_section(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is no recipe") as told:
         recipe_of(tmp_path, "")
-    for name in ("segmentation", "classification_pretraining", "classification"):
+    for name in ("segmentation", "classification_pretraining"):
         assert f"`{name}`" in str(told.value)

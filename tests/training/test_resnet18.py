@@ -60,7 +60,7 @@ def published_weights(*, counters: bool = True) -> dict[str, Tensor]:
 
 
 def by_hand(state: dict[str, Tensor], x: Tensor) -> Tensor:
-    """He et al., table 1, 18 layers: the published weights' last feature map."""
+    """He et al., table 1, 18 layers: the stages' feature maps, each by means of blocks."""
 
     def normalise(x: Tensor, name: str) -> Tensor:
         mean, variance, weight, bias = (
@@ -71,6 +71,7 @@ def by_hand(state: dict[str, Tensor], x: Tensor) -> Tensor:
 
     x = F.conv2d(x, state["conv1.weight"], stride=2, padding=3)
     x = F.max_pool2d(normalise(x, "bn1").relu(), 3, 2, 1)
+    maps = []
     for layer in range(1, 5):
         for block in (0, 1):
             name = f"layer{layer}.{block}"
@@ -84,21 +85,25 @@ def by_hand(state: dict[str, Tensor], x: Tensor) -> Tensor:
                 x = F.conv2d(x, state[f"{name}.downsample.0.weight"], stride=2)
                 x = normalise(x, f"{name}.downsample.1")
             x = (inner + x).relu()
-    return x
+        side = 2 ** (4 - layer)
+        batch, channels, height, width = x.shape
+        blocks = x.reshape(batch, channels, height // side, side, width // side, side)
+        maps.append(blocks.mean(dim=(3, 5)))
+    return torch.cat(maps, dim=1)
 
 
 def test_names_and_shapes_are_torchvisions() -> None:
     layout = published_layout()
     assert len(layout) == 122
-    layout |= {"conv1.weight": (64, 1, 7, 7), "fc.weight": (1, 512), "fc.bias": (1,)}
+    layout |= {"conv1.weight": (64, 1, 7, 7), "fc.weight": (1, sum(WIDTHS)), "fc.bias": (1,)}
     found = {name: tuple(value.shape) for name, value in ResNet18().state_dict().items()}
     assert found == layout
 
 
 def test_number_of_parameters() -> None:
-    """torchvision's 11,689,512, less two colours of the stem and 999 classes."""
+    """torchvision's 11,689,512, less two colours of the stem and its classes; all stages read."""
     count = sum(parameter.numel() for parameter in ResNet18().parameters())
-    assert count == 11_689_512 - 2 * 64 * 7 * 7 - 999 * (512 + 1)
+    assert count == 11_689_512 - 2 * 64 * 7 * 7 - 1000 * (512 + 1) + sum(WIDTHS) + 1
 
 
 def test_published_weights_see_a_grey_picture_as_they_would_in_colour() -> None:
@@ -112,7 +117,7 @@ def test_published_weights_see_a_grey_picture_as_they_would_in_colour() -> None:
     with torch.no_grad():
         features = network.features(grey)
         wanted = by_hand(published, grey.expand(-1, 3, -1, -1))
-    assert features.shape == (2, 512, 2, 3)
+    assert features.shape == (2, sum(WIDTHS), 2, 3)
     assert wanted.std() > 0.1
     assert torch.allclose(features, wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max()))
 

@@ -1,4 +1,4 @@
-"""The four fits: none is done twice, none goes on from another recipe's."""
+"""The fits of TransUNet: none is done twice, none goes on from another recipe's."""
 
 from __future__ import annotations
 
@@ -8,40 +8,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from miniatures import TINY_COMPACT, TINY_PAPER
+from stage_fits import NOTHING, PRETRAINING, RECIPE, Fits, changed, same
 from thyroid_training import stages as module
 from thyroid_training.dataset import Sample, phantom_samples
-from thyroid_training.fit import FitConfig
-from thyroid_training.fit_classification import outlined_nodules
-from thyroid_training.recipe import ClassificationStage, Recipe, SegmentationStage
-from thyroid_training.resnet18 import ResNet18
+from thyroid_training.recipe import (
+    Recipe,
+)
 from thyroid_training.runs import RunError
 from thyroid_training.stages import (
     StartingWeights,
-    pretrain_classification,
     pretrain_segmentation,
-    train_classification,
     train_segmentation,
 )
 from thyroid_training.transunet import TransUNet
 from thyroid_training.transunet_config import SIZES
-
-NOTHING = StartingWeights()
-ONE_STEP = FitConfig(epochs=1, batch_size=2)
-PRETRAINING = SegmentationStage(dataclasses.replace(ONE_STEP, seed=6), phantoms=2)
-RECIPE = Recipe(
-    pretraining=PRETRAINING,
-    segmentation=SegmentationStage(dataclasses.replace(ONE_STEP, seed=5), phantoms=1),
-    classification_pretraining=ClassificationStage(ONE_STEP),
-    classification=ClassificationStage(ONE_STEP),
-)
-
-State = dict[str, Tensor]
 
 
 @pytest.fixture(autouse=True)
@@ -57,48 +42,11 @@ def lesions() -> list[Sample]:
     return [dataclasses.replace(sample, label=label) for label, sample in enumerate(samples)]
 
 
-class Fits:
-    """In a fit's place: remembers how it was called, and leaves a mark in the network."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        self.begun: list[State] = []
-
-    def __call__(self, network: nn.Module, *arguments: Any, state_file: Path) -> nn.Module:
-        self.calls.append((*arguments, state_file))
-        self.begun.append({name: v.clone() for name, v in network.state_dict().items()})
-        with torch.no_grad():
-            next(network.parameters()).fill_(len(self.calls))
-        return network.eval()
-
-
 @pytest.fixture
 def segmentations(monkeypatch: pytest.MonkeyPatch) -> Fits:
     fits = Fits()
     monkeypatch.setattr(module, "fit_segmentation", fits)
     return fits
-
-
-@pytest.fixture
-def classifications(monkeypatch: pytest.MonkeyPatch) -> Fits:
-    fits = Fits()
-    monkeypatch.setattr(module, "fit_classification", fits)
-    return fits
-
-
-def same(first: nn.Module, second: nn.Module | State) -> bool:
-    other = second.state_dict() if isinstance(second, nn.Module) else second
-    return all(torch.equal(other[name], value) for name, value in first.state_dict().items())
-
-
-def changed(recipe: Recipe, stage: str, **fields: Any) -> Recipe:
-    """Another way of fitting one stage."""
-    before = getattr(recipe, stage)
-    after = dataclasses.replace(before, fit=dataclasses.replace(before.fit, **fields))
-    return dataclasses.replace(recipe, **{stage: after})
-
-
-# --- TransUNet
 
 
 def test_pretraining_takes_breasts_and_phantoms(
@@ -297,59 +245,9 @@ def test_an_interrupted_fit_goes_on_where_it_was(
         assert torch.allclose(value, whole[name], rtol=1e-5, atol=1e-6), name
 
 
-# --- ResNet-18
-
-
-def test_classifier_is_pretrained_on_what_has_a_class(
-    lesions: list[Sample], tmp_path: Path, classifications: Fits
-) -> None:
-    healthy = dataclasses.replace(lesions[0], label=None, mask=np.zeros_like(lesions[0].mask))
-    network = pretrain_classification(RECIPE, [*lesions, healthy], tmp_path, NOTHING)
-    ((nodules, config, *_),) = classifications.calls
-    assert [nodule.sample.label for nodule in nodules] == [0, 1]
-    assert config == RECIPE.classification_pretraining.fit
-    record = json.loads((tmp_path / "run.json").read_text())
-    assert record["data"] == {"busi_lesions": 2}
-    assert record["initial"] is None
-    torch.manual_seed(config.seed)
-    assert same(ResNet18(), classifications.begun[0])
-    assert same(pretrain_classification(RECIPE, lesions, tmp_path, NOTHING), network)
-    assert len(classifications.calls) == 1
-
-
-def test_classifier_goes_on_from_the_pretrained_with_a_seed_of_its_own(
-    lesions: list[Sample], tmp_path: Path, classifications: Fits
-) -> None:
-    torch.manual_seed(4)
-    pretrained, nodules = ResNet18(), outlined_nodules(lesions)
-    before = {name: value.clone() for name, value in pretrained.state_dict().items()}
-
-    def train(seed: int, folder: str = "run") -> ResNet18:
-        return train_classification(
-            RECIPE,
-            lambda: nodules,
-            pretrained,
-            tmp_path / folder,
-            {"ddti_graded": 2},
-            seed=seed,
-        )
-
-    fitted = train(seed=8)
-    assert classifications.calls[0][1] == dataclasses.replace(RECIPE.classification.fit, seed=8)
-    assert same(pretrained, classifications.begun[0])
-    assert same(pretrained, before)
-    assert same(train(seed=8), fitted)
-    assert len(classifications.calls) == 1
-    with pytest.raises(RunError, match="differs in fit"):
-        train(seed=9)
-    train(seed=9, folder="other")
-    assert len(classifications.calls) == 2
-
-
 def test_no_figure_of_held_out_images_is_looked_at(
-    lesions: list[Sample], tmp_path: Path, segmentations: Fits, classifications: Fits
+    lesions: list[Sample], tmp_path: Path, segmentations: Fits
 ) -> None:
-    pretrain_segmentation(RECIPE, lesions, tmp_path / "a", NOTHING)
-    pretrain_classification(RECIPE, lesions, tmp_path / "b", NOTHING)
-    for _, _, _, after_epoch, _ in (*segmentations.calls, *classifications.calls):
-        assert after_epoch(1, nn.Linear(1, 1)) == ""
+    pretrain_segmentation(RECIPE, lesions, tmp_path, NOTHING)
+    ((_, _, _, after_epoch, _),) = segmentations.calls
+    assert after_epoch(1, nn.Linear(1, 1)) == ""

@@ -67,7 +67,7 @@ def count_fits(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return fit_and_count
 
-    for name in ("fit_segmentation", "fit_classification"):
+    for name in ("fit_segmentation", "fit_classification", "fit_linear_layer"):
         monkeypatch.setattr(stages, name, counted(name, getattr(stages, name)))
     return counts
 
@@ -144,11 +144,11 @@ def test_an_interrupted_call_goes_on(judged: Judged) -> None:
     assert "Aborted" in judged.interrupted.output
     assert judged.fits_before == [
         "fold_0/segmentation",
-        "pretraining/classification",
+        "pretraining/classification_seed_0",
         "pretraining/segmentation",
     ]
     # What was there is not fitted again: four folds more of the one, all five of the other.
-    assert judged.fits_after == {"fit_segmentation": FOLDS - 1, "fit_classification": FOLDS}
+    assert judged.fits_after == {"fit_segmentation": FOLDS - 1, "fit_linear_layer": FOLDS}
 
 
 def test_the_folder_holds_every_run(judged: Judged) -> None:

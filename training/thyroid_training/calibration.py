@@ -16,7 +16,6 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from thyroid_training.classification_scores import require_both_grades
-from thyroid_training.cross_fitting import CrossFitted, cross_fitted
 
 # Logits that rank no better than chance would ask for a scale of 0 or below, which would tie or
 # turn round every answer. This one leaves the order as it is and next to no weight to it.
@@ -96,35 +95,3 @@ def fit_calibration(
         scale = MINIMUM_SCALE
         offset = float(np.log(mean / (1 - mean)) - scale * np.average(logits, weights=weights))
     return Calibration(scale, offset)
-
-
-def cross_fitted_malignancy(
-    folds: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
-    logits: npt.NDArray[np.float64],
-) -> CrossFitted[Calibration]:
-    """Calibrate each fold's logits by the other folds' logits and labels.
-
-    Args:
-        folds: INT64 [N].
-        labels: INT64 [N].
-        logits: FP64 [N], out of fold, of one seed; NaN where no nodule was found. Those take no
-            part in the fit.
-
-    Returns:
-        Probability of malignancy, FP64 [N], 0 where no nodule was found; and the calibrations.
-    """
-
-    def fit(
-        other_labels: npt.NDArray[np.int64], other_logits: npt.NDArray[np.float64]
-    ) -> Calibration:
-        found = ~np.isnan(other_logits)
-        return fit_calibration(other_logits[found], other_labels[found])
-
-    return cross_fitted(
-        folds,
-        (labels, logits),
-        logits,
-        fit,
-        lambda calibration, held_out: np.nan_to_num(calibration.apply(held_out), nan=0.0),
-    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,7 +20,6 @@ from thyroid_pipeline.decode import decode_image
 from thyroid_pipeline.errors import ImageError
 from thyroid_pipeline.letterbox import Geometry, letterbox, plan_letterbox
 from thyroid_pipeline.sector import cut_sector, find_sector
-from thyroid_training.descriptors import read_descriptors
 from thyroid_training.phantoms import make_phantom, sample_traits
 from thyroid_training.protocol import FOLDS
 
@@ -42,7 +41,6 @@ class Sample:
         truth: bool [image_height_px, image_width_px], the outline as it was drawn.
         geometry: Where the frame lies in the image.
         label: 1 malignant, 0 benign by the radiologist's grade, None without one.
-        descriptors: What else was said of it, see `thyroid_training.descriptors`.
     """
 
     name: str
@@ -52,7 +50,6 @@ class Sample:
     truth: npt.NDArray[np.bool_]
     geometry: Geometry
     label: int | None
-    descriptors: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_sample(
@@ -109,8 +106,7 @@ def read_ddti(folder: Path) -> list[Sample]:
     samples = []
     for row, group in zip(tqdm(rows, desc="reading DDTI", disable=None), groups, strict=True):
         label = int(row["label"]) if row["label"] else None
-        sample = make_sample(row["id"], group, *_read_pair(folder, row["id"]), label)
-        samples.append(replace(sample, descriptors=read_descriptors(row)))
+        samples.append(make_sample(row["id"], group, *_read_pair(folder, row["id"]), label))
     return samples
 
 

@@ -53,7 +53,8 @@ def fit_served(fits: FoldFits, report: Path, out: Path) -> list[Path]:
     seed = fits.recipe.classification_seeds[0]
     classification = fits.classification(None, segmentation, seed)
     samples = fits.fitted_on(None)
-    known = known_features(segmentation, samples, fits.recipe)
+    _, seen = predict(segmentation, [sample.frame for sample in samples])
+    known = known_features(segmentation, samples, seen, fits.recipe)
     gate = fit_gate([known.thyroids, known.phantoms], served["gate_limits"])
     made_by = {"recipe": asdict(fits.recipe), "out_of_fold": served}
     folders = []

@@ -1,8 +1,8 @@
-"""Fitting ResNet-18: regions of interest to malignancy."""
+"""Pretraining ResNet-18, and the nodules that it and its linear layer are fitted on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,13 @@ from thyroid_pipeline.roi import cut_roi
 from thyroid_training.augment import AugmentConfig, augment
 from thyroid_training.classification_scores import require_both_grades
 from thyroid_training.dataset import Sample
-from thyroid_training.descriptors import CLASS_COUNTS
+from thyroid_training.distillation import (
+    Hints,
+    Imitation,
+    Teacher,
+    imitation_loss,
+    published_teacher,
+)
 from thyroid_training.fit import Batch, FitConfig, Item, VariedSamples, fit
 from thyroid_training.fit_segmentation import predict
 from thyroid_training.resnet18 import ResNet18
@@ -31,8 +37,8 @@ Box = tuple[int, int, int, int]
 # How far a box is jittered: TransUNet's boxes differ from the radiologist's by about as much.
 _JITTER_SHARE = 0.1
 
-# Of each descriptor's cross-entropy beside the grade's; five descriptors weigh as much as it.
-_DESCRIPTOR_WEIGHT = 0.2
+# Regions by which the teacher's channels are standardised.
+_SCALED = 48
 
 
 @dataclass(frozen=True)
@@ -97,54 +103,26 @@ def _jitter(box: Box, rng: np.random.Generator) -> Box:
     return x + dx - grow, y + dy - grow, max(1, width + 2 * grow), max(1, height + 2 * grow)
 
 
-class MultiTask(nn.Module):
-    """A ResNet-18 with a linear layer more for each of the radiologists' descriptors.
+class Pupil(nn.Module):
+    """A ResNet-18 with what it is pretrained by; nothing of that is served.
 
     Args:
-        network: The classifier; the further layers share its features and are not served.
+        network: The classifier.
+        teacher: What it is to imitate.
     """
 
-    def __init__(self, network: ResNet18) -> None:
+    def __init__(self, network: ResNet18, teacher: Teacher) -> None:
         super().__init__()
         self.network = network
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(network.fc.in_features, n) for name, n in CLASS_COUNTS.items()}
-        )
+        # The last stage answers for the lesion, so that all four learn; `ResNet18.fc` reads all.
+        self.lesion = nn.Linear(network.stage_widths[-1], 1)
+        self.imitation = Imitation(network.stage_widths, teacher.widths)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """FP32 [B, 1, S, S] to the logit of malignancy, [B, 1], and each descriptor's, [B, C]."""
-        pooled = self.network.features(x).mean(dim=(2, 3))
-        return self.network.fc(pooled), {name: head(pooled) for name, head in self.heads.items()}
-
-
-def multi_task_loss(
-    logit: Tensor,
-    descriptor_logits: Mapping[str, Tensor],
-    label: Tensor,
-    descriptors: Tensor,
-    malignant_weight: float,
-) -> Tensor:
-    """Cross-entropy of the grade, and of those descriptors that were given.
-
-    Args:
-        logit: FP32 [B, 1].
-        descriptor_logits: FP32 [B, C] by descriptor.
-        label: FP32 [B], 0 or 1.
-        descriptors: INT64 [B, descriptors], the class, or -1 where nothing was said.
-        malignant_weight: Weight of a malignant sample; a benign one weighs 1.
-
-    Returns:
-        FP32 scalar.
-    """
-    loss = F.binary_cross_entropy_with_logits(
-        logit[:, 0], label, pos_weight=torch.tensor(malignant_weight, device=logit.device)
-    )
-    for column, logits in enumerate(descriptor_logits.values()):
-        told = descriptors[:, column] >= 0
-        # A sum over those told: a batch in which nobody was told anything adds nothing.
-        wrong = F.cross_entropy(logits[told], descriptors[told, column], reduction="sum")
-        loss = loss + _DESCRIPTOR_WEIGHT * wrong / len(descriptors)
-    return loss
+    def forward(self, x: Tensor) -> tuple[Tensor, Hints]:
+        """FP32 [B, 1, S, S] to the logit of malignancy, [B, 1], and the imitation."""
+        maps = self.network.maps(x)
+        pooled = maps[-1].mean(dim=(2, 3))
+        return self.lesion(pooled), self.imitation(maps, pooled)
 
 
 def fit_classification(
@@ -156,14 +134,14 @@ def fit_classification(
     *,
     state_file: Path | None = None,
 ) -> ResNet18:
-    """Fit a ResNet-18 from the weights that it has.
+    """Fit the stages of a ResNet-18 on labels and on its teacher's maps, see `distillation`.
 
-    The loss weighs both classes alike, since five in six nodules of the set are malignant: without
-    it the network would learn to say so of every one. Calibration takes that back.
+    The loss weighs both classes alike, as the operating point is chosen later. The linear layer
+    stays as it is: `linear_layer.fit_linear_layer` fits it.
 
     Args:
         network: Fitted in place.
-        nodules: With grades.
+        nodules: With labels.
         config: How it is fitted.
         augment_config: How regions are varied.
         after_epoch: See `thyroid_training.fit.fit`.
@@ -173,15 +151,11 @@ def fit_classification(
         The network with averaged weights, in evaluation mode.
 
     Raises:
-        ValueError: There are too few nodules, or none of one grade.
+        ValueError: There are too few nodules, or none of one label.
     """
     labels = np.array([nodule.sample.label for nodule in nodules], np.float32)
     require_both_grades([nodule.sample.label for nodule in nodules], "what is fitted on")
-    descriptors = np.array(
-        [[nodule.sample.descriptors.get(name, -1) for name in CLASS_COUNTS] for nodule in nodules],
-        np.int64,
-    )
-    malignant_weight = float((labels == 0).sum() / (labels == 1).sum())
+    malignant_weight = torch.tensor(float((labels == 0).sum() / (labels == 1).sum()))
     margin_share = contract.CropperParameters().margin_share
     everywhere = np.ones((contract.ROI_SIDE_PX, contract.ROI_SIDE_PX), np.bool_)
 
@@ -190,24 +164,28 @@ def fit_classification(
         box = _jitter(nodule.boxes[rng.integers(len(nodule.boxes))], rng)
         roi = cut_roi(nodule.sample.frame, box, nodule.sample.geometry, margin_share)
         varied, _ = augment(roi, everywhere, rng, augment_config)
-        return varied[None], labels[index], descriptors[index]
+        return varied[None], labels[index]
 
-    def loss_of(network: MultiTask, batch: Batch) -> Tensor:
-        roi, label, descriptor = batch
-        inputs = normalise(roi.to(torch.float32))
-        logit, others = network(inputs.contiguous(memory_format=torch.channels_last))
+    generator = np.random.default_rng(config.seed)
+    scaled_by = generator.integers(len(nodules), size=_SCALED)
+    teacher = published_teacher(
+        torch.from_numpy(np.array([make(int(index), generator)[0] for index in scaled_by]))
+    )
+
+    def loss_of(pupil: Pupil, batch: Batch) -> Tensor:
+        roi, label = batch
+        inputs = normalise(roi.to(torch.float32)).contiguous(memory_format=torch.channels_last)
+        logit, imitated = pupil(inputs)
+        seen = teacher.to(roi.device)(inputs)
         with torch.autocast(roi.device.type, enabled=False):
-            return multi_task_loss(
-                logit.to(torch.float32),
-                {name: logits.to(torch.float32) for name, logits in others.items()},
-                label,
-                descriptor,
-                malignant_weight,
+            grade = F.binary_cross_entropy_with_logits(
+                logit[:, 0].to(torch.float32), label, pos_weight=malignant_weight.to(roi.device)
             )
+            return grade + imitation_loss(imitated, seen)
 
     torch.manual_seed(config.seed)  # of the further layers' weights
     fitted = fit(
-        MultiTask(network),
+        Pupil(network, teacher),
         VariedSamples(len(nodules), make, config.seed),
         loss_of,
         config,

@@ -101,16 +101,20 @@ class FoldFits:
         )
 
     def classification(self, fold: int | None, segmentation: TransUNet, seed: int) -> ResNet18:
-        """Fit or read ResNet-18 on regions that `segmentation` cuts; errors as there."""
+        """Fit or read ResNet-18 on regions that `segmentation` cuts; errors as there.
+
+        The seed is its pretraining's, which all folds share: no thyroid has a part in that.
+        """
         samples = self.fitted_on(fold)
         graded = sum(sample.label is not None for sample in samples)
         return _as_read(
             train_classification(
                 self.recipe,
                 lambda: labelled_nodules(samples, segmentation),
-                self._pretrained_classification,
+                self._pretrained_classification(seed),
                 self._folder(fold) / f"classification_seed_{seed}",
                 {"ddti_graded": graded, **_protocol(fold)},
+                weights=self._weights,
                 seed=seed,
             )
         )
@@ -120,10 +124,11 @@ class FoldFits:
         folder = self._out / "pretraining" / "segmentation"
         return pretrain_segmentation(self.recipe, self.sets.busi, folder, self._weights)
 
-    @cached_property
-    def _pretrained_classification(self) -> ResNet18:
-        folder = self._out / "pretraining" / "classification"
-        return pretrain_classification(self.recipe, self.sets.busi, folder, self._weights)
+    def _pretrained_classification(self, seed: int) -> ResNet18:
+        folder = self._out / "pretraining" / f"classification_seed_{seed}"
+        return pretrain_classification(
+            self.recipe, self.sets.busi, folder, self._weights, seed=seed
+        )
 
     def _folder(self, fold: int | None) -> Path:
         return self._out / ("final" if fold is None else f"fold_{fold}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -124,7 +125,7 @@ def judge_fold(fits: FoldFits, fold: int) -> FoldOutcome:
     graded = [row for row, sample in enumerate(held_out) if sample.label is not None]
     masks = [decode_mask(crop.mask) for crop in crops]
     others = fits.fitted_on(fold)
-    other_maps, _ = predict(segmentation, [sample.frame for sample in others])
+    other_maps, other_features = predict(segmentation, [sample.frame for sample in others])
     phantoms = phantom_samples(
         _JUDGED_PHANTOMS // FOLDS, _JUDGED_PHANTOM_SEED + fold * _JUDGED_PHANTOMS, 0.5
     )
@@ -140,7 +141,7 @@ def judge_fold(fits: FoldFits, fold: int) -> FoldOutcome:
         VARIED_PHANTOMS: (phantom_names, predict(segmentation, varied_phantoms)[1]),
         **_foreign_features(fits, fold, segmentation, held_out),
     }
-    known = known_features(segmentation, others, fits.recipe)
+    known = known_features(segmentation, others, other_features, fits.recipe)
     return FoldOutcome(
         fold=fold,
         images=tuple(
@@ -217,8 +218,8 @@ def _foreign_features(
     fits: FoldFits, fold: int, segmentation: TransUNet, held_out: Sequence[Sample]
 ) -> dict[str, _Features]:
     """Names and features of frames that are no thyroids, by kind."""
-    # Each breast is judged by one fold's networks. They were pretrained on it, which only makes
-    # it more familiar than another breast would be.
+    # Each breast is judged by one fold's networks. A recipe may pretrain on it, which would only
+    # make it more familiar than another breast.
     breasts = [sample for number, sample in enumerate(fits.sets.busi) if number % FOLDS == fold]
     names = tuple(sample.name for sample in breasts)
     features = {BREASTS: (names, predict(segmentation, [sample.frame for sample in breasts])[1])}
@@ -239,7 +240,10 @@ class KnownFeatures:
 
 
 def known_features(
-    segmentation: TransUNet, thyroids: Sequence[Sample], recipe: Recipe
+    segmentation: TransUNet,
+    thyroids: Sequence[Sample],
+    seen: npt.NDArray[np.float32],
+    recipe: Recipe,
 ) -> KnownFeatures:
     """Features of thyroids and of phantoms, as they are and varied as in training.
 
@@ -249,21 +253,27 @@ def known_features(
     Args:
         segmentation: The network.
         thyroids: Samples that it was fitted on.
+        seen: FP32 [N, width], features of their frames as they are, as `predict` gives them.
         recipe: By which; how frames are varied.
 
     Returns:
         The features of both sets.
     """
-    phantoms = phantom_samples(_GATE_PHANTOMS, _GATE_PHANTOM_SEED, _GATE_NODULE_SHARE)
+    phantoms = _gate_phantoms()
+    frames = [
+        *(sample.frame for sample in phantoms),
+        *varied_frames(phantoms, recipe, _PHANTOM_COPIES),
+    ]
+    varied = varied_frames(thyroids, recipe, _THYROID_COPIES)
     return KnownFeatures(
-        *(
-            predict(
-                segmentation,
-                [*(s.frame for s in samples), *varied_frames(samples, recipe, copies)],
-            )[1]
-            for samples, copies in ((thyroids, _THYROID_COPIES), (phantoms, _PHANTOM_COPIES))
-        )
+        np.concatenate([seen, predict(segmentation, varied)[1]]), predict(segmentation, frames)[1]
     )
+
+
+@cache
+def _gate_phantoms() -> list[Sample]:
+    """The same for every fold, and minutes to make."""
+    return phantom_samples(_GATE_PHANTOMS, _GATE_PHANTOM_SEED, _GATE_NODULE_SHARE)
 
 
 def varied_frames(

@@ -37,14 +37,26 @@ class SegmentationStage:
 
 @with_config(_STRICT)
 @dataclass(frozen=True)
-class ClassificationStage:
-    """One fit of ResNet-18.
+class ClassificationPretraining:
+    """The fit of ResNet-18's stages.
 
     Attributes:
-        fit: How.
+        fit: How; `classification_seeds` stand in its seed's place.
     """
 
     fit: FitConfig
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True)
+class LinearLayer:
+    """The fit of ResNet-18's linear layer.
+
+    Attributes:
+        inverse_regularisation: scikit-learn's C, for features of unit variance.
+    """
+
+    inverse_regularisation: float
 
 
 @with_config(_STRICT)
@@ -56,8 +68,8 @@ class Recipe:
         pretraining: TransUNet on breast ultrasound and phantoms, before it sees a thyroid; None
             goes from ImageNet to thyroids at once.
         segmentation: TransUNet on thyroids, from there.
-        classification_pretraining: ResNet-18 on breast lesions.
-        classification: ResNet-18 on thyroid nodules, from there.
+        classification_pretraining: ResNet-18's stages, on breast lesions and by a teacher.
+        classification: ResNet-18's linear layer, on thyroid nodules.
         size: Of TransUNet, a key of `transunet_config.SIZES`.
         classification_seeds: Seeds of the ResNet-18 that are cross-validated; the first is served.
         augment: How samples are varied, in all four.
@@ -65,8 +77,8 @@ class Recipe:
     """
 
     segmentation: SegmentationStage
-    classification_pretraining: ClassificationStage
-    classification: ClassificationStage
+    classification_pretraining: ClassificationPretraining
+    classification: LinearLayer
     pretraining: SegmentationStage | None = None
     size: Literal["compact", "paper"] = "compact"
     classification_seeds: tuple[int, ...] = (0,)

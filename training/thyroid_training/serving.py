@@ -121,8 +121,8 @@ class ClassificationGraph(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Malignancy, its class activation map (Zhou et al., arXiv 1512.04150), the decision.
 
-        The map is the last feature map weighted by the linear layer and calibrated; its mean plus
-        a constant is the logit, so the map is the answer, spread over the picture.
+        The map is the feature maps weighted by the linear layer and calibrated; its mean plus a
+        constant is the logit, so the map is the answer, spread over the picture.
 
         Args:
             roi: UINT8 [B, 1, ROI_SIDE_PX, ROI_SIDE_PX].
@@ -135,7 +135,7 @@ class ClassificationGraph(nn.Module):
             decision: INT32 [B, 1], a value of `contract.Decision`.
         """
         scale, offset = self.calibration[0], self.calibration[1]
-        features = self.network.features(normalise(roi.to(torch.float32)))  # [B, 512, 7, 7]
+        features = self.network.features(normalise(roi.to(torch.float32)))  # [B, channels, 7, 7]
         weight = self.network.fc.weight[:, :, None, None]
         evidence = F.conv2d(features, weight)[:, 0] * scale  # [B, 7, 7]
         constant = self.network.fc.bias * scale + offset

@@ -18,6 +18,7 @@ from thyroid_training.fit_classification import (
     outlined_nodules,
 )
 from thyroid_training.fit_segmentation import fit_segmentation
+from thyroid_training.linear_layer import fit_linear_layer
 from thyroid_training.published_weights import start_resnet18, start_transunet
 from thyroid_training.recipe import Recipe
 from thyroid_training.resnet18 import ResNet18
@@ -30,7 +31,7 @@ Network = TypeVar("Network", bound=nn.Module)
 # Phantoms are seeded apart, so that those judged on were never trained on. A stage takes the first
 # of these, so that a later one sees phantoms that an earlier one has seen.
 _TRAINING_PHANTOM_SEED = 1_000
-_TRAINING_NODULE_SHARE = 0.5
+_TRAINING_NODULE_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def pretrain_segmentation(
     record = {
         "network": f"transunet-{recipe.size}",
         "data": {"busi": len(busi), "phantoms": stage.phantoms},
-        "initial": _published(recipe.size, weights.transunet),
+        "initial": _transunet_published(recipe.size, weights.transunet),
         "fit": stage.fit,
         "augment": recipe.augment,
     }
@@ -119,7 +120,7 @@ def train_segmentation(
         "network": f"transunet-{recipe.size}",
         "data": {**data, "phantoms": stage.phantoms},
         "initial": {
-            "published": _published(recipe.size, weights.transunet),
+            "published": _transunet_published(recipe.size, weights.transunet),
             "pretraining": recipe.pretraining,
         },
         "fit": stage.fit,
@@ -145,26 +146,41 @@ def train_segmentation(
 
 
 def pretrain_classification(
-    recipe: Recipe, busi: Sequence[Sample], folder: Path, weights: StartingWeights
+    recipe: Recipe, busi: Sequence[Sample], folder: Path, weights: StartingWeights, *, seed: int
 ) -> ResNet18:
-    """Fit ResNet-18 on breast lesions; arguments and errors as of `pretrain_segmentation`."""
-    stage = recipe.classification_pretraining
+    """Fit the stages of ResNet-18 on breast lesions and by its teacher.
+
+    Args:
+        recipe: Its `classification_pretraining`.
+        busi: See `dataset.read_busi`.
+        folder: Of the run.
+        weights: To begin with.
+        seed: In place of the recipe's.
+
+    Returns:
+        The network, in evaluation mode; its linear layer knows nothing.
+
+    Raises:
+        RunError: The folder holds a run of another recipe.
+    """
+    fit_config = replace(recipe.classification_pretraining.fit, seed=seed)
     nodules = outlined_nodules(busi)
     record = {
         "network": "resnet18",
         "data": {"busi_lesions": len(nodules)},
-        "initial": None if weights.resnet18 is None else weights.resnet18.name,
-        "fit": stage.fit,
+        "initial": _resnet18_published(weights),
+        "teacher": "EfficientNet-Lite0, ImageNet",
+        "fit": fit_config,
         "augment": recipe.augment,
     }
 
     def begin() -> ResNet18:
-        torch.manual_seed(stage.fit.seed)
+        torch.manual_seed(seed)
         return start_resnet18(weights.resnet18)
 
     def fit(network: ResNet18, state_file: Path) -> ResNet18:
         return fit_classification(
-            network, nodules, stage.fit, recipe.augment, _no_figure, state_file=state_file
+            network, nodules, fit_config, recipe.augment, _no_figure, state_file=state_file
         )
 
     return _once(folder, record, begin, fit)
@@ -177,9 +193,10 @@ def train_classification(
     folder: Path,
     data: Mapping[str, object],
     *,
+    weights: StartingWeights,
     seed: int,
 ) -> ResNet18:
-    """Fit ResNet-18 on thyroid nodules.
+    """Fit the linear layer of ResNet-18 on thyroid nodules.
 
     Args:
         recipe: Its `classification`.
@@ -187,7 +204,8 @@ def train_classification(
         pretrained: What `pretrain_classification` gave; left as it is.
         folder: Of the run.
         data: What the nodules are, for the run's record.
-        seed: In place of the recipe's.
+        weights: That the pretraining began with, for the run's record.
+        seed: Of the pretraining, likewise.
 
     Returns:
         The network, in evaluation mode.
@@ -195,13 +213,16 @@ def train_classification(
     Raises:
         RunError: The folder holds a run of another recipe or of other data.
     """
-    fit_config = replace(recipe.classification.fit, seed=seed)
+    stage = recipe.classification
     record = {
         "network": "resnet18",
         "data": data,
-        "initial": {"fit": recipe.classification_pretraining.fit},
-        "fit": fit_config,
-        "augment": recipe.augment,
+        "initial": {
+            "published": _resnet18_published(weights),
+            "pretraining": replace(recipe.classification_pretraining.fit, seed=seed),
+            "augment": recipe.augment,
+        },
+        "linear_layer": stage,
     }
 
     def begin() -> ResNet18:
@@ -209,10 +230,8 @@ def train_classification(
         network.load_state_dict(pretrained.state_dict())
         return network
 
-    def fit(network: ResNet18, state_file: Path) -> ResNet18:
-        return fit_classification(
-            network, nodules(), fit_config, recipe.augment, _no_figure, state_file=state_file
-        )
+    def fit(network: ResNet18, _state_file: Path) -> ResNet18:
+        return fit_linear_layer(network, nodules(), stage.inverse_regularisation)
 
     return _once(folder, record, begin, fit)
 
@@ -221,10 +240,14 @@ def _phantoms(count: int) -> list[Sample]:
     return phantom_samples(count, _TRAINING_PHANTOM_SEED, _TRAINING_NODULE_SHARE)
 
 
-def _published(size: str, path: Path | None) -> str | None:
+def _transunet_published(size: str, path: Path | None) -> str | None:
     if path is not None:
         return path.name
     return "EfficientNet-Lite0, ImageNet" if size == "compact" else None
+
+
+def _resnet18_published(weights: StartingWeights) -> str | None:
+    return None if weights.resnet18 is None else weights.resnet18.name
 
 
 def _no_figure(_epoch: int, _network: nn.Module) -> str:

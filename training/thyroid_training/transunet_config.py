@@ -26,7 +26,8 @@ class TransUNetConfig:
     Attributes:
         image_size: Side of the square input in pixels; a positive multiple of 16.
         in_channels: Channels of the first convolution. 3 repeats the grey picture, as the published
-            R50+ViT-B/16 weights want it; 1 takes weights summed over colour, which is the same.
+            R50+ViT-B/16 weights want it; 1 takes EfficientNet-Lite0's summed over colour, which is
+            the same.
         encoder: "resnet", a BiT ResNet (arXiv 1912.11370) with weight-standardised convolutions and
             group normalisation, whose widths 128 divides, or "efficientnet_lite".
         stem_width: Channels at 1/2.
