@@ -7,6 +7,9 @@ import io
 import numpy as np
 from PIL import Image
 
+PROBE_REQUEST_ID = "thyroid-readiness"
+"""The request id of a readiness check: Triton hands it to every step, and no metric counts it."""
+
 _HEIGHT_PX, _WIDTH_PX = 96, 128
 
 

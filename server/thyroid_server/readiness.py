@@ -9,6 +9,7 @@ import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from thyroid_pipeline import contract
+from thyroid_pipeline.warmup import PROBE_REQUEST_ID
 from thyroid_server.errors import ReadinessError
 from thyroid_server.settings import TlsFiles
 from thyroid_server.tls import server_name
@@ -33,7 +34,12 @@ def screen_once(
     sent.set_data_from_numpy(np.full((1, *tensor.shape), image, dtype=np.object_))
     with triton.InferenceServerClient(grpc_address, **_channel(tls)) as client:
         try:
-            answer = client.infer(contract.ENSEMBLE.name, [sent], client_timeout=timeout_s)
+            answer = client.infer(
+                contract.ENSEMBLE.name,
+                [sent],
+                request_id=PROBE_REQUEST_ID,
+                client_timeout=timeout_s,
+            )
         except InferenceServerException as error:
             raise ReadinessError(
                 f"the first image did not go through {contract.ENSEMBLE.name} at {grpc_address}: "

@@ -7,6 +7,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from thyroid_pipeline import contract
+from thyroid_pipeline.screening_metrics import ScreeningMetrics
 from thyroid_pipeline.steps import crop_batch, read_parameters
 from thyroid_pipeline.triton_glue import answer_requests
 
@@ -18,7 +19,10 @@ class TritonPythonModel:
         """Read the parameters from the model's config."""
         parameters = read_parameters(json.loads(args["model_config"]))
         self._step = partial(crop_batch, parameters=parameters)
+        self._metrics = ScreeningMetrics(pb_utils, contract.ROI_CROPPER.name)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer a batch of requests, each on its own."""
-        return answer_requests(pb_utils, contract.ROI_CROPPER, self._step, requests)
+        responses = answer_requests(pb_utils, contract.ROI_CROPPER, self._step, requests)
+        self._metrics.observe(requests, responses)
+        return responses
