@@ -40,13 +40,17 @@ _PYTHON = {"backend": "python"}
 _PLAN = {"platform": "tensorrt_plan", "default_model_filename": contract.PLAN_FILE}
 _ONNX = {"backend": "onnxruntime", "default_model_filename": contract.ONNX_FILE}
 
-# Two threads an instance and two instances: both cores for a lone request, two requests side by
-# side under load. Spinning threads of one session would take the cores from the other's work.
+# Spinning threads of one session would take the cores from the other's work.
 _ONNX_PARAMETERS = {
     "intra_op_thread_count": "2",
     "inter_op_thread_count": "1",
     "session.intra_op.allow_spinning": "0",
 }
+
+# `thyroid-serve` makes as many instances as there are cores, which they share: all cores for a lone
+# request, one for each of several. Another server takes what is written here: two threads each for
+# two instances.
+_NETWORK = Serving(_ONNX, 2, "KIND_CPU", (1,), parameters={**_ONNX_PARAMETERS, "share_cores": "1"})
 
 # Trees have no TensorRT, and a few hundred of them answer a row sooner than a second thread wakes.
 # What waits is answered together, at no cost to the first of it.
@@ -69,11 +73,11 @@ SERVING = {
     },
     contract.CPU_PROFILE: {
         contract.FRAME_DECODER.name: Serving(_PYTHON, 1, "KIND_CPU", (1,)),
-        contract.TRANSUNET.name: Serving(_ONNX, 2, "KIND_CPU", (1,), parameters=_ONNX_PARAMETERS),
+        contract.TRANSUNET.name: _NETWORK,
         contract.ROI_CROPPER.name: Serving(
             _PYTHON, 1, "KIND_CPU", (1,), parameters=_CROPPER_PARAMETERS
         ),
-        contract.RESNET18.name: Serving(_ONNX, 2, "KIND_CPU", (1,), parameters=_ONNX_PARAMETERS),
+        contract.RESNET18.name: _NETWORK,
         contract.MORPHOLOGY_FOREST.name: _FOREST,
     },
 }

@@ -12,6 +12,8 @@ from types import TracebackType
 from thyroid_pipeline.warmup import warmup_image
 from thyroid_server.admin import random_admin_key
 from thyroid_server.command import embedded_arguments
+from thyroid_server.core_pool import POOL_VARIABLE
+from thyroid_server.cores import cores_to_share
 from thyroid_server.errors import ReadinessError, ServerError, StartError
 from thyroid_server.guarded import GuardedServer
 from thyroid_server.guardian import Task, remove_traces
@@ -182,16 +184,19 @@ class _Run:
 
 
 def _start(settings: ServerSettings, preparation: Preparation) -> GuardedServer:
+    cores = cores_to_share(settings.cores)
     # Unique, so that its files in /dev/shm can be told from those of any other server.
     shm_prefix = f"thyroid_{secrets.token_hex(8)}_"
-    workspace = create_workspace(preparation.wheel, settings.model_repository)
+    workspace = create_workspace(
+        preparation.wheel, settings.model_repository, settings.profile, cores
+    )
     admin_key = random_admin_key() if settings.admin_key is None else settings.admin_key
     arguments = embedded_arguments(
         settings, workspace, preparation.ports.endpoints, shm_prefix, admin_key
     )
     task = Task(
         command=[str(preparation.wheel.server), *arguments],
-        environment=preparation.environment,
+        environment={**preparation.environment, POOL_VARIABLE: str(workspace.cores)},
         current_folder=str(workspace.current_folder),
         workspace=str(workspace.folder),
         shm_prefix=shm_prefix,

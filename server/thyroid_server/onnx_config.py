@@ -9,6 +9,10 @@ both: `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`, `enabl
 Beyond the native backend, any parameter `session.*` is handed to ONNX Runtime as a session
 configuration entry of that name; the native one ignores those it does not know. Its
 `share_session_between_instances` is ignored here: every instance is a process of its own.
+
+`share_cores`, which the native backend ignores too, asks for as many threads for each request as
+there are cores free, where the server has a pool of them; `intra_op_thread_count` then counts only
+where there is none.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnxruntime
+
+from thyroid_server.core_pool import SHARE_CORES
 
 _GRAPH_LEVELS = {
     -1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -101,6 +107,15 @@ def session_options(config: Mapping[str, Any]) -> onnxruntime.SessionOptions:
     for key, value in (_SESSION_DEFAULTS | _session_entries(config)).items():
         options.add_session_config_entry(key, value)
     return options
+
+
+def shares_cores(config: Mapping[str, Any]) -> bool:
+    """Whether a model's instances take their cores from the server's pool.
+
+    Raises:
+        ModelConfigError: The parameter is no number.
+    """
+    return bool(_integer(config, SHARE_CORES, 0))
 
 
 def run_options(config: Mapping[str, Any]) -> onnxruntime.RunOptions:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -53,15 +53,42 @@ class Failure:
     is_senders_fault: bool
 
 
-class OnnxModel:
-    """An ONNX file in one inference session."""
+class Session(Protocol):
+    """What is used of ONNX Runtime's `InferenceSession`, and what stands in for it."""
 
-    def __init__(self, file: Path, config: Mapping[str, Any]) -> None:
+    def get_inputs(self) -> list[Any]:
+        """Return the graph's inputs, as `NodeArg`."""
+
+    def get_outputs(self) -> list[Any]:
+        """Return the graph's outputs, as `NodeArg`."""
+
+    def run(self, names: Sequence[str], inputs: Mapping[str, Any], options: Any) -> list[Any]:
+        """Run the graph and return the outputs of these names."""
+
+
+LoadSession = Callable[[Path, Mapping[str, Any]], Session]
+
+
+def load_session(file: Path, config: Mapping[str, Any]) -> Session:
+    """Load an ONNX file into one session, with the threads that its configuration names."""
+    session: Session = onnxruntime.InferenceSession(
+        str(file), session_options(config), providers=["CPUExecutionProvider"]
+    )
+    return session
+
+
+class OnnxModel:
+    """An ONNX file, ready to run."""
+
+    def __init__(
+        self, file: Path, config: Mapping[str, Any], load: LoadSession = load_session
+    ) -> None:
         """Load the file and see that the configuration fits it.
 
         Args:
             file: The ONNX file.
             config: The model configuration, as Triton hands it to a Python model.
+            load: Loads the file.
 
         Raises:
             ModelConfigError: The file is missing, or the configuration does not fit it.
@@ -71,9 +98,7 @@ class OnnxModel:
                 f"there is no {file}; put the ONNX file there, or name it in the config by "
                 "default_model_filename"
             )
-        self._session = onnxruntime.InferenceSession(
-            str(file), session_options(config), providers=["CPUExecutionProvider"]
-        )
+        self._session = load(file, config)
         check_tensors(
             config,
             [GraphTensor.of(node) for node in self._session.get_inputs()],
@@ -136,11 +161,12 @@ class OnnxModel:
         return dict(zip(names, arrays, strict=True))
 
 
-def load_model(arguments: Mapping[str, str]) -> OnnxModel:
+def load_model(arguments: Mapping[str, str], load: LoadSession = load_session) -> OnnxModel:
     """Load the model that Triton asks a Python-based backend to serve.
 
     Args:
         arguments: What Triton hands to `initialize`.
+        load: Loads the file.
 
     Raises:
         ModelConfigError: The file is missing, or the configuration does not fit it.
@@ -151,7 +177,7 @@ def load_model(arguments: Mapping[str, str]) -> OnnxModel:
         / arguments["model_version"]
         / (config.get("default_model_filename") or contract.ONNX_FILE)
     )
-    return OnnxModel(file / contract.ONNX_FILE if file.is_dir() else file, config)
+    return OnnxModel(file / contract.ONNX_FILE if file.is_dir() else file, config, load)
 
 
 def answer_all(

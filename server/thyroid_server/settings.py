@@ -58,6 +58,8 @@ class ServerSettings:
             model repository, log and trace settings): visible ASCII without spaces. None makes a
             random one at every start, which nobody is told: they are closed. Triton takes the key
             by its command line, where other users of this machine may read it.
+        cores: How many cores the networks share, from 1, where their configurations say that they
+            do; None for all that this process may use.
         start_timeout_s: How long the server may take until the first image has gone through.
         stop_timeout_s: How long it may take to end by itself before it is killed.
     """
@@ -72,5 +74,6 @@ class ServerSettings:
     log_file: Path | None = None
     tls: TlsFiles | None = None
     admin_key: str | None = field(default=None, repr=False)
+    cores: int | None = None
     start_timeout_s: float = 120.0
     stop_timeout_s: float = 30.0

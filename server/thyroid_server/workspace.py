@@ -5,9 +5,11 @@ from a folder in which the library really lies. So a server gets a folder of its
 that needs no quotes:
 
 ```
-models                     -> the model repository, wherever it is and whatever it is called
+models                     -> the model repository, wherever it is and whatever it is called; a
+                              folder of links into it where configurations are changed
 backends/python/              the Python backend and the stub for this interpreter
 backends/onnxruntime/         our Python-based backends, one folder each
+cores/                        the cores that the networks share
 run/                          the server's current folder: empty, because it is first on the
                               module search path of every stub
 ```
@@ -22,7 +24,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from thyroid_server.core_pool import create_pool
 from thyroid_server.errors import PreflightError
+from thyroid_server.instances import link_models
 from thyroid_server.wheel import STUB_NAME, TritonWheel
 
 _OUR_BACKENDS = Path(__file__).parent / "backends"
@@ -53,6 +57,11 @@ class Workspace:
         return self.folder / "backends"
 
     @property
+    def cores(self) -> Path:
+        """The pool of cores."""
+        return self.folder / "cores"
+
+    @property
     def current_folder(self) -> Path:
         """Where the server runs."""
         return self.folder / "run"
@@ -81,12 +90,16 @@ def suitable_parent() -> str:
     )
 
 
-def create_workspace(wheel: TritonWheel, repository: Path) -> Workspace:
+def create_workspace(
+    wheel: TritonWheel, repository: Path, profile: str | None, cores: int
+) -> Workspace:
     """Write the folder of one server.
 
     Args:
         wheel: The installed wheel.
         repository: The model repository.
+        profile: As in `ServerSettings`.
+        cores: How many the networks share, from 1.
 
     Raises:
         PreflightError: There is no place for it.
@@ -94,7 +107,8 @@ def create_workspace(wheel: TritonWheel, repository: Path) -> Workspace:
     workspace = Workspace(Path(tempfile.mkdtemp(prefix=_PREFIX, dir=suitable_parent())))
     try:
         workspace.current_folder.mkdir()
-        workspace.models.symlink_to(repository.resolve(), target_is_directory=True)
+        create_pool(workspace.cores, cores)
+        link_models(workspace.models, repository.resolve(), profile, cores)
         python = workspace.backends / _PYTHON
         python.mkdir(parents=True)
         # A copy: Triton refuses a library that is linked from elsewhere.

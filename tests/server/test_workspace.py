@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from thyroid_server import workspace
+from thyroid_server.core_pool import CorePool
 from thyroid_server.errors import PreflightError
 from thyroid_server.wheel import find_wheel
 
@@ -22,13 +23,16 @@ def test_it_gives_triton_a_path_that_needs_no_quotes(
     awkward = tmp_path / "with space"
     awkward.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(awkward))
-    made = workspace.create_workspace(find_wheel(), repository)
+    made = workspace.create_workspace(find_wheel(), repository, None, 2)
     try:
         assert not set(str(made.models)) & set(" '$;\"")
         assert made.models.resolve() == repository.resolve()
         assert not list(awkward.iterdir())
         assert {folder.name for folder in made.backends.iterdir()} == workspace.backend_names()
         assert not list(made.current_folder.iterdir())
+        pool = CorePool(made.cores)
+        assert pool.cores == 2
+        pool.close()
         # Triton takes a library only from where it really lies.
         (library,) = made.backends.glob("python/*.so")
         assert not library.is_symlink()
@@ -45,7 +49,7 @@ def test_a_failure_leaves_no_folder(
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     with pytest.raises(FileNotFoundError):
-        workspace.create_workspace(wheel, tmp_path)
+        workspace.create_workspace(wheel, tmp_path, None, 2)
     assert not list(folder.iterdir())
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from thyroid_server.onnx_session import Failure, Job, Tensors, answer_all, load_model
+from thyroid_pipeline.screening_metrics import ScreeningMetrics
+from thyroid_server.onnx_serving import RunCounters, load_for_serving
+from thyroid_server.onnx_session import Failure, Job, Tensors, answer_all
 
 
 class TritonPythonModel:
@@ -14,11 +16,15 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the model; what is wrong with it stands in the server's log."""
-        self._model = load_model(args)
+        counters = RunCounters(pb_utils, args["model_name"])
+        self._model = load_for_serving(args, counters, pb_utils.Logger)
+        self._metrics = ScreeningMetrics(pb_utils, args["model_name"])
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer a batch of requests."""
-        return answer_all(self._model, requests, read=_read, respond=_respond, refuse=_refuse)
+        responses = answer_all(self._model, requests, read=_read, respond=_respond, refuse=_refuse)
+        self._metrics.observe(requests, responses)
+        return responses
 
 
 def _read(request: Any) -> Job:
