@@ -10,7 +10,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet
 BIN = .venv/bin
 # Where the demonstration is left.
 DEMO = demo
-CODE = pipeline training export server client benchmarks examples docs tests
+CODE = pipeline training export server client benchmarks docker examples docs tests
 
 .PHONY: demo test lint fix docs serve clean
 
@@ -31,8 +31,9 @@ fix: .venv/.dev ## Format, and mend what the linter can
 	$(BIN)/ruff format $(CODE) model_repository
 	$(BIN)/ruff check --fix $(CODE) model_repository
 
-docs: .venv/.dev ## The figures in the documents, and the picture of an answer
+docs: .venv/.dev ## The figures in the documents, the dashboard, the picture of an answer
 	$(BIN)/python docs/render_figures.py
+	$(BIN)/python docker/grafana/render_dashboard.py
 	$(BIN)/python docs/render_picture.py
 
 serve: .venv/.server ## The server in the foreground: gRPC on 8001, HTTP on 8000, metrics on 8002

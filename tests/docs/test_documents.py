@@ -19,6 +19,7 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "docs/deploy.md",
     "docs/design.md",
     "docs/engines.md",
     "docs/model_card.md",
