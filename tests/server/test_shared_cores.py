@@ -36,8 +36,11 @@ def sharing(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     (model / "1").mkdir(parents=True)
     (model / "1" / "model.onnx").symlink_to(repository / "affine" / "1" / "model.onnx")
     config = (repository / "affine" / "configs" / "cpu.pbtxt").read_text()
+    # Gathered requests are one run; here each is to be one.
+    alone, gathers = re.subn(r"dynamic_batching {\s*}", "", config)
+    assert gathers == 1
     (model / "config.pbtxt").write_text(
-        config + 'parameters { key: "share_cores" value: { string_value: "1" } }'
+        alone + 'parameters { key: "share_cores" value: { string_value: "1" } }'
     )
     return models
 
