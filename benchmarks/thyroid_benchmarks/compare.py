@@ -100,6 +100,12 @@ def _figures(result: Mapping[str, Any]) -> dict[str, tuple[Estimate, bool]]:
         # The knee lies between the rates that passed and failed; that is its interval.
         passed = knee["passed_per_s"]
         figures["knee, requests/s"] = Estimate(passed, passed, knee["failed_per_s"]), True
+    for best in result.get("peers", {}).get("best_peer", ()):
+        # The range over the rounds stands for the interval.
+        for figure, better in (("rate", True), ("p95", False)):
+            if best[figure]:
+                name = f"ours over the best peer, {best['clients']} clients, {figure}"
+                figures[name] = _read(best[figure]), better
     return {
         name: (figure, better) for name, (figure, better) in figures.items() if figure.value > 0
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from thyroid_benchmarks.estimates import Estimate
 from thyroid_benchmarks.floor import Floor
 from thyroid_benchmarks.knee import Knee
@@ -38,6 +41,48 @@ def floor_lines(lowest: Floor) -> str:
         f"median {with_ends(lowest.sequential_ms)} ms\n"
         f"floor    {lowest.cores} at once, one thread each: {rates[1]} cases/s"
     )
+
+
+def peer_lines(result: Mapping[str, Any]) -> str:
+    """Say how the peers compare, from their part of a result."""
+    lines = ["peers    medians of the rounds, in brackets their range"]
+    for one in result["contestants"]:
+        if one["fault"]:
+            lines.append(f"         {one['title']}: NOT MEASURED to the end: {one['fault']}")
+        lines += [
+            f"         {one['title']}, {point['clients']} clients: "
+            f"{_ends(point['rate_per_s'])} screenings/s, p95 {_ends(point['p95_ms'])} ms, "
+            f"{_ends(point['ratios']['rate_per_s'])} of ours"
+            for point in one["points"]
+            if point["counted"]
+        ]
+    lines += [
+        f"         ours over the best peer, {best['clients']} clients: {_ends(best['rate'])}"
+        for best in result["best_peer"]
+        if best["rate"]
+    ]
+    if result["invalid"]:
+        lines.append(f"         {len(result['invalid'])} runs are INVALID: not to be cited")
+    return "\n".join(lines)
+
+
+def cross_check_lines(result: Mapping[str, Any]) -> str:
+    """Say whether perf_analyzer agrees, from its part of a result."""
+    if result["fault"]:
+        return f"cross-check was not done: {result['fault']}"
+    lines = ["cross-check: perf_analyzer's figures over ours"]
+    for point in result["points"]:
+        ratios = "  ".join(
+            f"{name} {_ends(figure['ratio'])}{'' if figure['agrees'] else ' DIFFERS'}"
+            for name, figure in point["figures"].items()
+        )
+        lines += [f"         {point['scenario']['name']}: {ratios}"]
+        lines += [f"         {reason}" for reason in point["reasons"]]
+    return "\n".join(lines)
+
+
+def _ends(fields: dict[str, Any] | None) -> str:
+    return "?" if fields is None else with_ends(Estimate.from_dict(fields))
 
 
 def with_ends(estimate: Estimate) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from thyroid_server.cores import usable_cores
 
 _PACKAGES = (
     "grpcio",
@@ -67,11 +68,6 @@ def describe_commit(checkout: Path) -> dict[str, Any]:
         "commit": git("rev-parse", "HEAD"),
         "changed": None if changes is None else changes != "",
     }
-
-
-def usable_cores() -> int:
-    """How many cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def others_share(seconds: float = 1.0) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from thyroid_benchmarks.breakdown import Breakdown, break_down
 from thyroid_benchmarks.estimates import Estimate
 from thyroid_benchmarks.generator import Record, generate
 from thyroid_benchmarks.machine import Meter, others_share
+from thyroid_benchmarks.memory import MemoryTrend, sample_memory, server_pid, trend
 from thyroid_benchmarks.pool import Pool, order
 from thyroid_benchmarks.references import References, fits
-from thyroid_benchmarks.scenarios import Scenario
+from thyroid_benchmarks.scenarios import OpenLoop, Scenario
 from thyroid_benchmarks.server_times import Counters, counted_between, read_counters, stages
 from thyroid_benchmarks.summary import Summary, drift, summarise
 from thyroid_benchmarks.target import ScreeningTarget, connect
@@ -70,7 +71,10 @@ class Measured:
         return {
             "scenario": self.scenario.as_dict(),
             "summary": _summary_dict(self.summary),
-            "observed": asdict(self.observed),
+            "observed": {
+                **asdict(replace(self.observed, memory=None)),
+                "memory": None if self.observed.memory is None else self.observed.memory.as_dict(),
+            },
             "drift": _number(drift(self.summary)),
             "verdict": {
                 "word": self.verdict.word,
@@ -92,15 +96,57 @@ async def measure(scenario: Scenario, subject: Subject) -> Measured:
     busy = others_share()
     meter = Meter()
     before = asyncio.create_task(_counters_after(scenario.warmup_s, grpc_target))
+    watch = _MemoryWatch(scenario, grpc_target)
     try:
         record = await generate(scenario, target, order(subject.pool, subject.seed))
         own_share, stolen_share = meter.shares()
         counted = counted_between(await before, await read_counters(grpc_target))
     finally:
         before.cancel()
+        watch.stop()
         await target.close()
     shares = (own_share, busy, stolen_share)
-    return assess(scenario, subject, record, target, counted=counted, shares=shares)
+    return assess(
+        scenario, subject, record, target, counted=counted, shares=shares, memory=watch.trend()
+    )
+
+
+async def measure_target(scenario: Scenario, subject: Subject, target: ScreeningTarget) -> Measured:
+    """Run a scenario against something that is no Triton, and judge the run; closes the target."""
+    busy = others_share()
+    meter = Meter()
+    try:
+        record = await generate(scenario, target, order(subject.pool, subject.seed))
+        own_share, stolen_share = meter.shares()
+    finally:
+        await target.close()
+    shares = (own_share, busy, stolen_share)
+    return assess(scenario, subject, record, target, counted={}, shares=shares)
+
+
+class _MemoryWatch:
+    """Samples the server's memory meanwhile, where the scenario wants it and the server is here."""
+
+    def __init__(self, scenario: Scenario, grpc_target: str) -> None:
+        self._samples: list[tuple[float, int]] = []
+        self._duration_s = 0.0
+        self._task: asyncio.Task[None] | None = None
+        if scenario.watches_memory and isinstance(scenario.load, OpenLoop):
+            self._duration_s = scenario.load.duration_s
+            if (pid := server_pid(grpc_target)) is not None:
+                self._task = asyncio.create_task(
+                    sample_memory(pid, self._duration_s, self._samples)
+                )
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def trend(self) -> MemoryTrend | None:
+        if self._task is None:
+            return None
+        times, sizes = zip(*self._samples, strict=True) if self._samples else ((), ())
+        return trend(times, sizes, self._duration_s)
 
 
 def assess(
@@ -111,6 +157,7 @@ def assess(
     *,
     counted: Counters,
     shares: tuple[float, float, float],
+    memory: MemoryTrend | None = None,
 ) -> Measured:
     """Compute a run's figures and judge it.
 
@@ -121,10 +168,11 @@ def assess(
         target: Holds the answers that were kept.
         counted: Triton's counters of the time after the warm-up.
         shares: Of all cores: the generator's, the others' before, the hypervisor's.
+        memory: Of the server, where it was watched.
     """
     summary = summarise(record, scenario, sound_images(subject.pool))
     compared, faults = target.compare_kept()
-    observed = Observed(*shares, compared, tuple(faults), subject.has_right_answers)
+    observed = Observed(*shares, compared, tuple(faults), subject.has_right_answers, memory)
     drifted = drift(summary) if scenario.is_level else None
     verdict = judge(summary, observed, drifted, subject.rules, is_open=scenario.is_open)
     breakdown = break_down(counted, stages(), summary.mean_ms)

@@ -10,9 +10,11 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter
 
 from thyroid_benchmarks.breakdown import BETWEEN, TRANSPORT
+from thyroid_benchmarks.memory import BYTES_PER_MB
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#F0E442")
@@ -25,6 +27,7 @@ _STYLE: Any = {  # rc_context wants the names of all parameters as its type
     "axes.prop_cycle": cycler(color=_COLOURS),
 }
 _WIDTH_IN = 8.2
+_S_PER_MINUTE = 60
 _LABEL_SHARE = 0.07  # of the longest bar; a narrower part has no room for its number
 Run = Mapping[str, Any]
 
@@ -137,6 +140,73 @@ def curve_plot(result: Mapping[str, Any]) -> str | None:
         axes.set_xlabel("offered rate, requests per second (Poisson)")
         axes.set_ylabel("latency from the scheduled time, ms")
         figure.legend(loc="outside lower center", ncols=5, frameon=False)
+        return _svg(figure)
+
+
+def memory_plot(runs: Sequence[Run]) -> str | None:
+    """Draw the server's resident memory over each run that watched it; None where none did."""
+    watched = [run for run in runs if run["observed"].get("memory")]
+    if not watched:
+        return None
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(3.0)
+        for run in watched:
+            memory = run["observed"]["memory"]
+            axes.plot(
+                [moment / _S_PER_MINUTE for moment in memory["time_s"]],
+                [size / BYTES_PER_MB for size in memory["resident_bytes"]],
+                label=run["scenario"]["name"],
+            )
+            settled = memory["settle_s"] / _S_PER_MINUTE
+            axes.axvline(settled, color="grey", linestyle=":", linewidth=1)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("minutes; dotted: from where it counts")
+        axes.set_ylabel("resident memory, MB")
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        return _svg(figure)
+
+
+def peer_plot(peers: Mapping[str, Any], figure_name: str, label: str) -> str | None:
+    """Draw one figure of every contestant by number of clients: medians and the rounds' range.
+
+    Args:
+        peers: The part `peers` of a result.
+        figure_name: Such as `rate_per_s`.
+        label: Of the axis.
+
+    Returns:
+        SVG; None where nothing was measured.
+    """
+    measured = [
+        one for one in peers["contestants"] if any(point["counted"] for point in one["points"])
+    ]
+    if not measured:
+        return None
+    height = 0.8 / len(peers["clients"])
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(1.2 + 0.5 * len(measured))
+        for number in range(len(peers["clients"])):
+            for place, one in enumerate(measured):
+                value = one["points"][number][figure_name]
+                if value is None:
+                    continue
+                axes.barh(
+                    place + (number - (len(peers["clients"]) - 1) / 2) * height,
+                    value["value"],
+                    xerr=[[_reach(value, "low")], [_reach(value, "high")]],
+                    height=height,
+                    color=_COLOURS[number % len(_COLOURS)],
+                    ecolor="black",
+                    capsize=2,
+                )
+        axes.set_yticks(range(len(measured)), [one["title"] for one in measured])
+        axes.invert_yaxis()
+        axes.set_xlabel(label)
+        handles = [
+            Patch(color=_COLOURS[number % len(_COLOURS)], label=f"{clients} clients")
+            for number, clients in enumerate(peers["clients"])
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
         return _svg(figure)
 
 

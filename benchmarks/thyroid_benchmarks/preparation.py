@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from thyroid_benchmarks.floor import Floor, measure_floor, prepare_cases
-from thyroid_benchmarks.machine import usable_cores
 from thyroid_benchmarks.measure import Subject
 from thyroid_benchmarks.pool import INDEX_FILE, read_pool, write_pool
 from thyroid_benchmarks.references import read_references, weights_digest, write_references
 from thyroid_benchmarks.verdict import Rules
+from thyroid_pipeline import contract
+from thyroid_server.cores import usable_cores
 
 ResultT = TypeVar("ResultT")
 
@@ -71,16 +72,25 @@ def make_subject(
     )
 
 
+def cropper_parameters(model_repository: Path) -> contract.CropperParameters:
+    """Read the cropper's parameters from its config for the CPU profile."""
+    return in_a_process(_cropper_parameters, model_repository)
+
+
+def _cropper_parameters(model_repository: Path) -> contract.CropperParameters:
+    # Here: its module imports torch.
+    from thyroid_training.offline import read_cropper_parameters  # noqa: PLC0415
+
+    return read_cropper_parameters(model_repository)
+
+
 def floor_in_a_process(pool_folder: Path, model_repository: Path, cases: int, rounds: int) -> Floor:
     """Measure the floor; the server should not be running, or be idle."""
     return in_a_process(_floor, pool_folder, model_repository, cases, rounds)
 
 
 def _floor(pool_folder: Path, model_repository: Path, cases: int, rounds: int) -> Floor:
-    # Here: its module imports torch.
-    from thyroid_training.offline import read_cropper_parameters  # noqa: PLC0415
-
-    parameters = read_cropper_parameters(model_repository)
+    parameters = _cropper_parameters(model_repository)
     prepared = prepare_cases(read_pool(pool_folder), model_repository, cases, parameters)
     return measure_floor(prepared, model_repository, usable_cores(), rounds=rounds)
 

@@ -8,7 +8,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from thyroid_benchmarks.plots import breakdown_plot, curve_plot, percentile_plot
+from thyroid_benchmarks.layouts_plots import layouts_plot
+from thyroid_benchmarks.plots import (
+    breakdown_plot,
+    curve_plot,
+    memory_plot,
+    peer_plot,
+    percentile_plot,
+)
 
 _NONE = "\N{EN DASH}"
 
@@ -24,13 +31,20 @@ def render_report(result: Mapping[str, Any]) -> str:
     )
     environment.filters["figure"] = figure
     environment.filters["interval"] = interval
+    peers = result.get("peers")
     pictures = {
         "breakdown": breakdown_plot(result["runs"]),
         "percentiles": percentile_plot(result["runs"]),
         "curve": curve_plot(result),
+        "memory": memory_plot(result["runs"]),
+        "peer_rates": peers and peer_plot(peers, "rate_per_s", "screenings per second"),
+        "peer_latencies": peers and peer_plot(peers, "p95_ms", "95th percentile of latency, ms"),
+        "layouts": layouts_plot(result.get("layouts")),
     }
     return environment.get_template("benchmarks.html").render(
         result=result,
+        peers=peers,
+        cross_check=result.get("cross_check"),
         pictures={name: svg and Markup(svg) for name, svg in pictures.items()},
         invalid=[run for run in result["runs"] if run["verdict"]["word"] != "VALID"],
     )

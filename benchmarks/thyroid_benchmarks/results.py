@@ -1,14 +1,15 @@
 """The result file: one JSON document, and beside it every latency of every run.
 
 The document holds `schema`, `machine`, `versions`, `commit`, `seeds`, `pool`, `server`, `floor`,
-`runs` and `knee`; a part that was not measured is None or empty. It names no host and no path.
+`runs` and `knee`; a part that was not measured is None or empty. What was measured beside them
+stands in parts of its own, `peers` and `cross_check`. It names no host and no path.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def document(
     runs: Sequence[Measured] = (),
     floor: Floor | None = None,
     knee: Knee[Measured] | None = None,
+    parts: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put a result together.
 
@@ -43,6 +45,7 @@ def document(
         runs: The scenarios.
         floor: The networks alone.
         knee: The search for the highest rate.
+        parts: Other parts by name, such as `peers` and `cross_check`, each fit for JSON.
     """
     return {
         "schema": SCHEMA,
@@ -56,6 +59,7 @@ def document(
         "floor": None if floor is None else floor.as_dict(),
         "runs": [run.as_dict() | _efficiency(run, floor) for run in runs],
         "knee": None if knee is None else _knee_dict(knee),
+        **(parts or {}),
     }
 
 

@@ -94,6 +94,7 @@ class Scenario:
         warmup_s: What is sent before this is answered but not counted.
         bound_ms: Answers within it are good put; None sets no bound.
         is_level: Whether the load is the same throughout, so that a drift would mean something.
+        watches_memory: Whether the server's memory is sampled and must not grow.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Scenario:
     warmup_s: float
     bound_ms: float | None = None
     is_level: bool = True
+    watches_memory: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -152,7 +154,8 @@ def make_scenario(name: Name, wish: Wish) -> Scenario:
     def open_loop(label: str, stages: tuple[Stage, ...], *, is_level: bool) -> Scenario:
         ahead = steady(stages[0].rate_per_s, wish.warmup_s) if wish.warmup_s else ()
         load = OpenLoop(ahead + stages, wish.seed)
-        return Scenario(label, load, wish.warmup_s, wish.bound_ms, is_level)
+        watches_memory = name == "soak"
+        return Scenario(label, load, wish.warmup_s, wish.bound_ms, is_level, watches_memory)
 
     if name == "single-stream":
         return Scenario(name, ClosedLoop(1, whole_s), wish.warmup_s, wish.bound_ms)

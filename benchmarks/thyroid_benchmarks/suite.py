@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from thyroid_benchmarks.console import run_line
+from thyroid_benchmarks.cross_check import CrossCheckPlan
 from thyroid_benchmarks.knee import Knee, find_knee
 from thyroid_benchmarks.measure import Measured, Subject, measure
+from thyroid_benchmarks.peer_figures import PeerPlan
 from thyroid_benchmarks.scenarios import Name, Wish, make_scenario
 from thyroid_benchmarks.verdict import Rules
 
@@ -36,6 +38,8 @@ class Plan:
         max_probes: How many probes at most.
         resolution: Of the knee, as a share.
         rules: What runs must keep to.
+        peers: The comparison with peers, where it is wanted.
+        cross_check: The cross-check by perf_analyzer, likewise.
     """
 
     images: int
@@ -49,6 +53,8 @@ class Plan:
     max_probes: int
     resolution: float
     rules: Rules = field(default_factory=Rules)
+    peers: PeerPlan = field(default_factory=PeerPlan)
+    cross_check: CrossCheckPlan = field(default_factory=CrossCheckPlan)
 
 
 # Under 10 minutes on two cores, images and right answers included.
@@ -63,6 +69,8 @@ SHORT = Plan(
     probe_s=20,
     max_probes=6,
     resolution=0.1,
+    peers=PeerPlan(rounds=2, layouts=("throughput",)),
+    cross_check=CrossCheckPlan(rounds=2),
 )
 # About an hour.
 FULL = Plan(
@@ -77,6 +85,8 @@ FULL = Plan(
     max_probes=10,
     resolution=0.05,
     rules=Rules(min_duration_s=60, min_requests=400),
+    peers=PeerPlan(rounds=5, wish=Wish(duration_s=30, warmup_s=3)),
+    cross_check=CrossCheckPlan(rounds=4, wish=Wish(duration_s=60, warmup_s=5)),
 )
 
 

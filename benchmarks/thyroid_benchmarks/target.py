@@ -23,6 +23,7 @@ WRONG_ANSWER = "WrongAnswer"
 NOT_REFUSED = "NotRefused"  # a corrupt image was answered
 
 DEFAULT_CHANNELS = 4
+KEEP_EVERY = 5  # of the answers, compared in full after the load
 REQUEST_TIMEOUT_S = 60.0
 
 
@@ -52,7 +53,7 @@ class ScreeningTarget:
         transports: Sequence[AsyncTransport],
         pool: Pool,
         references: References | None,
-        keep_every: int = 5,
+        keep_every: int = KEEP_EVERY,
     ) -> None:
         self._transports = transports
         self._next_transport = itertools.cycle(transports)
@@ -105,6 +106,7 @@ def connect(
     pool: Pool,
     references: References | None,
     channels: int = DEFAULT_CHANNELS,
+    keep_every: int = KEEP_EVERY,
 ) -> ScreeningTarget:
     """Connect to a server; inside the event loop that will send.
 
@@ -114,4 +116,4 @@ def connect(
     where = parse_address(address, None)
     timeouts = Timeouts(request_s=REQUEST_TIMEOUT_S)
     transports = [AsyncGrpcTransport(where, timeouts) for _ in range(channels)]
-    return ScreeningTarget(transports, pool, references)
+    return ScreeningTarget(transports, pool, references, keep_every)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from thyroid_benchmarks.memory import MemoryTrend
 from thyroid_benchmarks.summary import Summary
 
 
@@ -23,6 +24,7 @@ class Rules:
         min_compared: Answers that were compared in full with the offline pipeline's.
         max_disturbance: Share of all cores that others used just before the load began, and that
             the hypervisor took away during it.
+        max_memory_growth: Of a soak, see `memory.MemoryTrend.growth`.
     """
 
     min_duration_s: float = 10.0
@@ -33,6 +35,7 @@ class Rules:
     max_drift: float = 0.10
     min_compared: int = 10
     max_disturbance: float = 0.05
+    max_memory_growth: float = 0.03
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Observed:
         compared: How many answers were compared in full.
         faults: What was wrong with those that differ.
         references: Whether there were right answers to compare with, made from the weights served.
+        memory: Of the server, where the run watched it; None where it did not, or could not.
     """
 
     generator_share: float
@@ -54,6 +58,7 @@ class Observed:
     compared: int
     faults: tuple[str, ...]
     references: bool
+    memory: MemoryTrend | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,19 @@ def judge(
                 f"{rules.max_drift:.0%} or less",
             )
         )
+    if observed.memory is not None:
+        checks.append(_memory(observed.memory, rules.max_memory_growth))
     return Verdict(tuple(checks))
+
+
+def _memory(memory: MemoryTrend, wanted: float) -> Check:
+    slope = memory.slope_mb_per_hour
+    came = "too few samples"
+    if not math.isnan(memory.growth):
+        ends = "" if slope.low is None else f" ({slope.low:.1f} to {slope.high:.1f})"
+        came = f"{memory.growth:+.1%} by the end, {slope.value:.1f}{ends} MB an hour"
+    # NaN is not within anything.
+    return Check("memory", memory.growth <= wanted, came, f"{wanted:.0%} or less")
 
 
 def _share(name: str, came: float, wanted: float) -> Check:

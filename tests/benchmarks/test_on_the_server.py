@@ -12,6 +12,9 @@ import pytest
 
 from thyroid_benchmarks.estimates import PERCENTILES
 from thyroid_benchmarks.measure import Subject, measure
+from thyroid_benchmarks.peer_comparison import check_answers
+from thyroid_benchmarks.peer_contestants import make_contestants
+from thyroid_benchmarks.peer_list import TUTORIAL
 from thyroid_benchmarks.pool import Shares, write_pool
 from thyroid_benchmarks.preparation import floor_in_a_process, make_subject
 from thyroid_benchmarks.references import write_references
@@ -20,6 +23,7 @@ from thyroid_benchmarks.target import WRONG_ANSWER
 from thyroid_benchmarks.verdict import Rules
 from thyroid_pipeline import contract
 from thyroid_server.embedded import EmbeddedTriton
+from thyroid_training.offline import read_cropper_parameters
 
 pytestmark = pytest.mark.server
 
@@ -69,6 +73,34 @@ async def test_an_open_loop_runs(subject: Subject) -> None:
     run = await measure(scenario, subject)
     assert run.verdict.valid, run.verdict.reasons
     assert set(run.summary.latency_ms) == set(PERCENTILES)
+
+
+async def test_a_soak_watches_the_servers_memory(subject: Subject) -> None:
+    soak = make_scenario("soak", Wish(duration_s=5, warmup_s=0, rate_per_s=4))
+    run = await measure(replace(soak, is_level=False), subject)
+    memory = run.observed.memory
+    assert memory is not None
+    # The server, its stubs, and the networks in them.
+    assert memory.resident_bytes.min() > 100_000_000
+    assert len(memory.time_s) >= 4
+    assert "memory" in {check.name for check in run.verdict.checks}
+
+
+async def test_the_tutorials_ensemble_answers_rightly(
+    pool: Path, model_repository: Path, tmp_path: Path
+) -> None:
+    subject = make_subject("", pool, model_repository, RULES, seed=1)
+    contestants, unavailable = make_contestants(
+        [TUTORIAL],
+        (),
+        cache=tmp_path,
+        model_repository=model_repository,
+        parameters=read_cropper_parameters(model_repository),
+        say=lambda _: None,
+    )
+    assert not unavailable
+    with contestants[1].open() as connected:
+        await check_answers(connected, subject)
 
 
 async def test_wrong_answers_make_a_run_invalid(subject: Subject) -> None:

@@ -1,0 +1,1 @@
+"""The models of an ensemble as tutorials build it; `tutorial_repository` puts them in place."""

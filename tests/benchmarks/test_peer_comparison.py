@@ -1,0 +1,266 @@
+"""Contestants in turns: their order, their ratios, and who does not count. Their runs are fakes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from thyroid_benchmarks.compare import compare
+from thyroid_benchmarks.console import peer_lines
+from thyroid_benchmarks.generator import Record
+from thyroid_benchmarks.measure import Measured, Subject
+from thyroid_benchmarks.peer_comparison import compare_peers, turn
+from thyroid_benchmarks.peer_contestants import make_contestants
+from thyroid_benchmarks.peer_environment import PeerUnavailableError
+from thyroid_benchmarks.peer_figures import Comparison, Contestant, PeerPlan, PeerRun
+from thyroid_benchmarks.peer_list import LAYOUTS, NAMES, OURS
+from thyroid_benchmarks.pool import Case, Pool
+from thyroid_benchmarks.report import render_report
+from thyroid_benchmarks.results import document
+from thyroid_benchmarks.scenarios import ClosedLoop, Scenario
+from thyroid_benchmarks.schedule import NS_PER_S
+from thyroid_benchmarks.summary import summarise
+from thyroid_benchmarks.target import NOT_REFUSED, OK, WRONG_ANSWER
+from thyroid_benchmarks.verdict import Observed, Rules, judge
+from thyroid_pipeline import contract
+
+POOL = Pool(
+    (Case(0, "nodule", "PNG", 80, 120), Case(1, "corrupt", "black", 0, 0)), (b"good", b"bad"), 1
+)
+SUBJECT = Subject("", POOL, None, "0123456789abcdef", Rules(), 1)
+PLAN = PeerPlan(clients=(1, 8), rounds=3)
+
+
+class FakeTarget:
+    """Answers as its contestant does; tells what it was sent."""
+
+    def __init__(self, outcome: Callable[[int], str], faults: list[str]) -> None:
+        self.outcome = outcome
+        self.faults = faults
+        self.sent: list[int] = []
+
+    async def send(self, index: int) -> str:
+        self.sent.append(index)
+        return self.outcome(index)
+
+    def compare_kept(self) -> tuple[int, list[str]]:
+        return len(self.sent), self.faults
+
+    async def close(self) -> None:
+        pass
+
+
+class Fakes:
+    """Contestants of known rates, and what was done with them."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.running: list[str] = []
+        self.order: list[tuple[str, int]] = []
+        self.ms: dict[str, float] = {}
+        self.wrong_under_load: set[str] = set()
+
+    def make(
+        self,
+        name: str,
+        ms: float,
+        outcome: Callable[[int], str] = lambda _: OK,
+        *,
+        starts: bool = True,
+        faults: tuple[str, ...] = (),
+    ) -> Contestant:
+        self.ms[name] = ms
+
+        @contextlib.contextmanager
+        def opened() -> Iterator[Any]:
+            self.opened.append(name)
+            if not starts:
+                raise PeerUnavailableError("it said: no port")
+            self.running.append(name)
+            assert self.running == [name], "two servers at once"
+            try:
+                yield lambda *_: FakeTarget(outcome, list(faults))
+            finally:
+                self.running.remove(name)
+
+        return Contestant(name, "", "as it comes", opened, {"package": "1.0"})
+
+    async def run(self, scenario: Scenario, subject: Subject, target: Any) -> Measured:
+        (name,) = self.running
+        assert isinstance(scenario.load, ClosedLoop)
+        self.order.append((name, scenario.load.clients))
+        # Half a percent slower with every run, as a machine that warms up.
+        service_ms = self.ms[name] * (1 + 0.005 * len(self.order))
+        return measured(scenario, service_ms, wrong=name in self.wrong_under_load)
+
+
+def measured(scenario: Scenario, service_ms: float, *, wrong: bool = False) -> Measured:
+    service_ns = round(service_ms * 1e6)
+    done = np.arange(1, round(14 * NS_PER_S / service_ns), dtype=np.int64) * service_ns
+    outcomes = (WRONG_ANSWER if wrong else OK,) * done.size
+    sent = done - service_ns
+    record = Record(sent, sent, done, done * 0, np.arange(done.size), outcomes, 0, 0)
+    summary = summarise(record, scenario, np.array([True]))
+    observed = Observed(0.01, 0.0, 0.0, 50, (), references=True)
+    verdict = judge(summary, observed, None, Rules(), is_open=False)
+    return Measured(scenario, record, summary, observed, verdict, None)
+
+
+@pytest.fixture
+def fakes() -> Fakes:
+    return Fakes()
+
+
+async def compared(fakes: Fakes, *contestants: Contestant, **options: Any) -> Comparison:
+    return await compare_peers(contestants, SUBJECT, PLAN, lambda _: None, run=fakes.run, **options)
+
+
+async def test_all_are_measured_in_every_round_in_another_order(fakes: Fakes) -> None:
+    result = await compared(fakes, fakes.make(OURS, 50), fakes.make("a", 60), fakes.make("b", 70))
+    assert len(result.runs) == 3 * 3 * 2
+    rounds = [fakes.opened[start : start + 3] for start in (0, 3, 6)]
+    assert all(sorted(one) == ["a", "b", OURS] for one in rounds)
+    assert len({tuple(one) for one in rounds}) == 3
+    clients = [clients for name, clients in fakes.order if name == OURS]
+    assert clients == [1, 8, 8, 1, 8, 1]
+    assert not result.faults
+
+
+def test_whoever_profits_from_a_place_has_each_place() -> None:
+    for count in range(1, 7):
+        items = list(range(count))
+        places = [turn(items, number).index(0) for number in range(2 * count)]
+        assert set(places) == set(items)
+        # In each pair of rounds all have the same place on average.
+        assert places[0] + places[1] == count - 1
+        assert all(sorted(turn(items, number)) == items for number in range(20))
+
+
+async def test_ratios_are_those_of_the_same_round(fakes: Fakes) -> None:
+    result = await compared(fakes, fakes.make(OURS, 50), fakes.make("a", 60))
+    rate = result.ratio_to_ours("a", 8, "rate_per_s")
+    latency = result.ratio_to_ours("a", 8, "p95_ms")
+    assert rate is not None
+    assert latency is not None
+    assert rate.value == pytest.approx(50 / 60, rel=0.03)
+    assert latency.value == pytest.approx(60 / 50, rel=0.03)
+    assert rate.low is not None
+    assert rate.high is not None
+    assert rate.low <= rate.value <= rate.high
+    ours = result.ratio_to_ours(OURS, 1, "rate_per_s")
+    assert ours is not None
+    assert (ours.low, ours.value, ours.high) == (1, 1, 1)
+
+
+async def test_ours_is_set_beside_the_best_of_each_round(fakes: Fakes) -> None:
+    result = await compared(fakes, fakes.make(OURS, 50), fakes.make("a", 60), fakes.make("b", 40))
+    rate = result.ours_over_best(1, "rate_per_s")
+    p95 = result.ours_over_best(1, "p95_ms")
+    assert rate is not None
+    assert p95 is not None
+    assert rate.value == pytest.approx(40 / 50, rel=0.03)
+    assert p95.value == pytest.approx(50 / 40, rel=0.03)
+
+
+async def test_a_fast_wrong_server_is_out_before_it_is_measured(fakes: Fakes) -> None:
+    wrong = fakes.make("wrong", 5, lambda index: OK if index else WRONG_ANSWER)
+    lax = fakes.make("lax", 5, lambda index: NOT_REFUSED if index else OK)
+    mask = fakes.make("mask", 5, faults=("image 0: the masks have a Dice of 0.9",))
+    result = await compared(fakes, fakes.make(OURS, 50), wrong, lax, mask)
+    assert {name for name, _ in fakes.order} == {OURS}
+    assert "image 0 (nodule) came back as WrongAnswer" in result.faults["wrong"]
+    assert "image 1 (corrupt) came back as NotRefused" in result.faults["lax"]
+    assert "Dice of 0.9" in result.faults["mask"]
+    assert fakes.opened.count("wrong") == 1
+    assert result.ours_over_best(8, "rate_per_s") is None
+
+
+async def test_a_server_that_is_wrong_under_load_does_not_count(fakes: Fakes) -> None:
+    fakes.wrong_under_load.add("wrong")
+    result = await compared(fakes, fakes.make(OURS, 50), fakes.make("wrong", 5))
+    assert result.ratio_to_ours("wrong", 8, "rate_per_s") is None
+    point = result.as_dict()["contestants"][1]["points"][0]
+    assert point["counted"] == 0
+    assert point["rate_per_s"] is None
+    assert len(point["runs"]) == 3
+    invalid = result.as_dict()["invalid"]
+    assert len(invalid) == 6
+    assert "WrongAnswer" in invalid[0]["reasons"][0]
+    assert "6 runs are INVALID" in peer_lines(result.as_dict())
+
+
+async def test_a_server_that_loads_after_it_listens_is_waited_for(fakes: Fakes) -> None:
+    answers = iter(["ServerUnavailable", "ConnectionFailed"])
+    late = fakes.make("late", 60, lambda _: next(answers, OK))
+    result = await compared(fakes, fakes.make(OURS, 50), late)
+    assert not result.faults
+
+
+async def test_who_cannot_be_had_stands_in_the_report(fakes: Fakes, checkout: Path) -> None:
+    gone = {"gone": "its environment cannot be made: no such package"}
+    result = await compared(
+        fakes,
+        fakes.make(OURS, 50),
+        fakes.make("a", 60),
+        fakes.make("broken", 60, starts=False),
+        fakes.make("gone", 60),
+        unavailable=gone,
+    )
+    assert "gone" not in fakes.opened
+    part = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    lines = peer_lines(part)
+    assert "gone: NOT MEASURED to the end: its environment cannot be made" in lines
+    assert "ours over the best peer, 8 clients: 1.19" in lines
+    whole = document(
+        SUBJECT, started="2026-01-01T00:00:00", checkout=checkout, parts={"peers": part}
+    )
+    page = render_report(whole)
+    assert page.count("<svg") == 2
+    assert "was not measured: it said: no port" in page
+    assert "no such package" in page
+    assert "as it comes. package 1.0" in page
+    slower = json.loads(json.dumps(whole))
+    for best in slower["peers"]["best_peer"]:
+        best["rate"] = {name: value * 0.8 for name, value in best["rate"].items()}
+    assert [change.figure for change in compare(whole, slower).worse] == [
+        "ours over the best peer, 1 clients, rate",
+        "ours over the best peer, 8 clients, rate",
+    ]
+
+
+def test_a_peer_without_an_environment_is_not_left_out(
+    tmp_path: Path, model_repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise PeerUnavailableError("python -m pip ended with exit code 1: no such package")
+
+    monkeypatch.setattr("thyroid_benchmarks.peer_contestants.make_environment", refuse)
+    said: list[str] = []
+    contestants, faults = make_contestants(
+        NAMES,
+        LAYOUTS,
+        cache=tmp_path,
+        model_repository=model_repository,
+        parameters=contract.CropperParameters(),
+        say=said.append,
+    )
+    titles = [one.title for one in contestants]
+    assert titles[:2] == [OURS, "tutorial-ensemble"]
+    assert len(titles) == len(set(titles)) == 2 + 4 * len(LAYOUTS)
+    assert set(faults) == set(titles[2:])
+    assert "no such package" in faults["fastapi (latency)"]
+    assert any("ray-serve is out" in line for line in said)
+
+
+def test_a_run_without_a_screening_does_not_count() -> None:
+    empty = SimpleNamespace(
+        summary=SimpleNamespace(failed=0, screenings=0), observed=SimpleNamespace(faults=())
+    )
+    assert not PeerRun("a", 1, 0, empty).counts  # type: ignore[arg-type]
