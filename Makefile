@@ -12,7 +12,7 @@ BIN = .venv/bin
 DEMO = demo
 CODE = pipeline training export server client benchmarks docker examples docs tests
 
-.PHONY: demo test lint fix docs serve clean
+.PHONY: demo test lint fix docs bench bench-full serve clean
 
 demo: .venv/.server ## Screen phantoms by the real server; the report is demo/answers/report.html
 	$(BIN)/python examples/demo.py "$(DEMO)"
@@ -35,6 +35,12 @@ docs: .venv/.dev ## The figures in the documents, the dashboard, the picture of 
 	$(BIN)/python docs/render_figures.py
 	$(BIN)/python docker/grafana/render_dashboard.py
 	$(BIN)/python docs/render_picture.py
+
+bench: .venv/.dev ## Floor, scenarios and knee in 10 minutes; the report is runs/benchmarks
+	$(BIN)/python benchmarks/scenarios.py suite --short
+
+bench-full: .venv/.dev ## The same at length, and the peers, in some three hours
+	$(BIN)/python benchmarks/scenarios.py suite --full --beside runs/cache
 
 serve: .venv/.server ## The server in the foreground: gRPC on 8001, HTTP on 8000, metrics on 8002
 	$(BIN)/thyroid-serve --profile cpu
