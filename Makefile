@@ -36,10 +36,10 @@ docs: .venv/.dev ## The figures in the documents, the dashboard, the picture of 
 	$(BIN)/python docker/grafana/render_dashboard.py
 	$(BIN)/python docs/render_picture.py
 
-bench: .venv/.dev ## Floor, scenarios and knee in 10 minutes; the report is runs/benchmarks
+bench: .venv/.dev ## Floor, scenarios and knee, the short way; the report is in runs/benchmarks
 	$(BIN)/python benchmarks/scenarios.py suite --short
 
-bench-full: .venv/.dev ## The same at length, and the peers, in some three hours
+bench-full: .venv/.dev ## The same at length, the peers and perf_analyzer
 	$(BIN)/python benchmarks/scenarios.py suite --full --beside runs/cache
 
 serve: .venv/.server ## The server in the foreground: gRPC on 8001, HTTP on 8000, metrics on 8002

@@ -110,7 +110,7 @@ def test_a_failed_command_is_told_without_places(tmp_path: Path) -> None:
 
 
 def test_messages_are_tidied() -> None:
-    told = tidy("see http://a.b:80/c and /root/x/y.py, host='reg.example', 3/4 done")
+    told = tidy("see http://a.b:80/c and /home/me/y.py, host='reg.example', 3/4 done")
     assert told == "see (address) and (path), host=(name), 3/4 done"
     assert len(tidy("x" * 5000)) < 700
 

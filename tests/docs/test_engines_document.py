@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from rtx_wheel import needs_rtx
 from thyroid_export.cli import main
 from thyroid_pipeline import contract
 from thyroid_pipeline.plan_manifest import file_sha256, read_record
@@ -30,7 +31,7 @@ def commands(checkout: Path) -> list[str]:
     return [line for block in blocks for line in block.splitlines()]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the extra `rtx` is Linux's alone")
+@needs_rtx
 @pytest.mark.timeout(900)
 def test_commands_run(
     commands: list[str],

@@ -7,7 +7,6 @@ dynamic batch, the UINT8 entry. Running an engine takes a GPU, and is not proven
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper
 
+from rtx_wheel import needs_rtx
 from thyroid_export.engine_builder import BuildOptions, build_plan, targets_of
 from thyroid_export.engine_cli import engine
 from thyroid_export.engine_runtime import EngineError, load_runtime, loading_fault, version_of
@@ -29,10 +29,7 @@ from thyroid_training.serving import SegmentationGraph
 from thyroid_training.transunet import TransUNet
 from thyroid_training.transunet_config import PAPER
 
-pytestmark = pytest.mark.skipif(
-    (sys.platform, platform.machine()) != ("linux", "x86_64"),
-    reason="the extra `rtx` brings its wheel for Linux on x86-64 alone",
-)
+pytestmark = needs_rtx
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NETWORKS = [model.name for model in contract.NETWORKS]

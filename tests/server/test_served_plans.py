@@ -107,8 +107,10 @@ def test_this_machine_without_a_gpu_refuses_plans(
     assert "--profile cpu" in words
 
 
-@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine may have a GPU")
-def test_the_machine_itself_is_asked(planned: Path) -> None:
+def test_the_machine_itself_is_asked(
+    planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # which hides a GPU, where there is one
     assert "no NVIDIA GPU" in refusal("--model-repository", str(planned), "--profile", "default")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from miniatures import TINY_COMPACT
-from thyroid_training.dataset import Sample, read_ddti
+from thyroid_training.dataset import Sample, phantom_samples, read_ddti
 from thyroid_training.phantoms import Phantom, PhantomTraits, make_phantom
 from thyroid_training.transunet_config import TransUNetConfig
 
@@ -72,3 +73,10 @@ def ddti_folder(tmp_path_factory: pytest.TempPathFactory, nodules: dict[str, Pha
 @pytest.fixture(scope="session")
 def ddti_samples(ddti_folder: Path) -> list[Sample]:
     return read_ddti(ddti_folder)
+
+
+@pytest.fixture(scope="session")
+def lesions() -> list[Sample]:
+    """Phantoms in the breasts' place, one of either class."""
+    samples = phantom_samples(2, seed=70, nodule_share=1.0)
+    return [replace(sample, label=label) for label, sample in enumerate(samples)]

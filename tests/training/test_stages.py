@@ -15,7 +15,7 @@ from torch import nn
 from miniatures import TINY_COMPACT, TINY_PAPER
 from stage_fits import NOTHING, PRETRAINING, RECIPE, Fits, changed, same
 from thyroid_training import stages as module
-from thyroid_training.dataset import Sample, phantom_samples
+from thyroid_training.dataset import Sample
 from thyroid_training.recipe import (
     Recipe,
 )
@@ -33,13 +33,6 @@ from thyroid_training.transunet_config import SIZES
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     for size, config in (("compact", TINY_COMPACT), ("paper", TINY_PAPER)):
         monkeypatch.setitem(SIZES, size, dataclasses.replace(config, image_size=64))
-
-
-@pytest.fixture(scope="module")
-def lesions() -> list[Sample]:
-    """Phantoms in the breasts' place, one of either class."""
-    samples = phantom_samples(2, seed=70, nodule_share=1.0)
-    return [dataclasses.replace(sample, label=label) for label, sample in enumerate(samples)]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from torch import nn
 
 from stage_fits import NOTHING, RECIPE, Fits, same
 from thyroid_training import stages as module
-from thyroid_training.dataset import Sample, phantom_samples
+from thyroid_training.dataset import Sample
 from thyroid_training.fit_classification import outlined_nodules
 from thyroid_training.recipe import (
     LinearLayer,
@@ -26,13 +26,6 @@ from thyroid_training.stages import (
     pretrain_classification,
     train_classification,
 )
-
-
-@pytest.fixture(scope="module")
-def lesions() -> list[Sample]:
-    """Phantoms in the breasts' place, one of either class."""
-    samples = phantom_samples(2, seed=70, nodule_share=1.0)
-    return [dataclasses.replace(sample, label=label) for label, sample in enumerate(samples)]
 
 
 @pytest.fixture
