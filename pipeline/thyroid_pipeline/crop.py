@@ -89,4 +89,4 @@ def nodule_on_frame(nodule: npt.NDArray[np.bool_], geometry: Geometry) -> npt.ND
     """
     rows = slice(geometry.sector_y_px, geometry.sector_y_px + geometry.sector_height_px)
     columns = slice(geometry.sector_x_px, geometry.sector_x_px + geometry.sector_width_px)
-    return letterbox(np.where(nodule[rows, columns], np.uint8(255), np.uint8(0)), geometry) >= 128
+    return letterbox(nodule[rows, columns] * np.uint8(255), geometry) >= 128

@@ -52,12 +52,16 @@ def measure_echo(frame: npt.NDArray[np.uint8], nodule: npt.NDArray[np.bool_]) ->
     Returns:
         Its figures.
     """
-    if not nodule.any():
+    area = np.count_nonzero(nodule)
+    if area == 0:
         return Echo(math.nan, math.nan, math.nan, math.nan)  # thinner than a pixel of the frame
-    diameter = math.sqrt(4 * nodule.sum() / math.pi)
+    diameter = math.sqrt(4 * area / math.pi)
+    tissue = _tissue(frame)
+    # All that counts lies close to the nodule, and most of a frame does not.
+    around = _surroundings(nodule, max(2.0, _RING_SHARE * diameter))
+    frame, nodule, tissue = frame[around], nodule[around], tissue[around]
     outside = cv2.distanceTransform((~nodule).astype(np.uint8), cv2.DIST_L2, 3)
     inside = cv2.distanceTransform(nodule.astype(np.uint8), cv2.DIST_L2, 3)
-    tissue = _tissue(frame)
     ring = tissue & (outside > 0) & (outside <= max(2.0, _RING_SHARE * diameter))
     band = max(2.0, _MARGIN_SHARE * diameter)
     outer = _mean(frame, tissue & (outside > 0) & (outside <= band))
@@ -68,6 +72,19 @@ def measure_echo(frame: npt.NDArray[np.uint8], nodule: npt.NDArray[np.bool_]) ->
         echo_variation=_ratio(float(frame[nodule].std()), mean),
         posterior_ratio=_posterior_ratio(frame, nodule, tissue),
         margin_contrast=_ratio(abs(outer - inner), outer + inner),
+    )
+
+
+def _surroundings(nodule: npt.NDArray[np.bool_], ring_px: float) -> tuple[slice, slice]:
+    """Rows and columns that hold the ring and what lies behind the nodule and beside that."""
+    rows, columns = np.flatnonzero(nodule.any(axis=1)), np.flatnonzero(nodule.any(axis=0))
+    height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    ring = math.ceil(ring_px) + 1
+    below = max(ring, math.ceil(_POSTERIOR_SHARE * height))
+    beside = max(ring, width // 2)
+    return (
+        slice(max(0, rows[0] - ring), rows[-1] + 1 + below),
+        slice(max(0, columns[0] - beside), columns[-1] + 1 + beside),
     )
 
 
@@ -92,7 +109,7 @@ def _posterior_ratio(
 ) -> float:
     rows, columns = np.flatnonzero(nodule.any(axis=1)), np.flatnonzero(nodule.any(axis=0))
     height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
-    depth = slice(rows[-1] + 1, rows[-1] + 1 + max(1, math.ceil(_POSTERIOR_SHARE * height)))
+    depth = slice(rows[-1] + 1, rows[-1] + 1 + math.ceil(_POSTERIOR_SHARE * height))
     behind, beside = np.zeros_like(tissue), np.zeros_like(tissue)
     # The central half: at the nodule's flanks refraction darkens what lies behind.
     quarter = width // 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -51,27 +52,59 @@ def find_nodules(
     level = max(1, math.ceil(parameters.threshold * contract.PROBABILITY_SCALE))
     if int(probability.max()) < level:
         return None  # most frames without a nodule end here, before anything is scaled
-    sector = (unletterbox(probability, geometry) >= level).astype(np.uint8)
-    outlines, _ = cv2.findContours(sector, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    filled = np.zeros_like(sector)
-    cv2.drawContours(filled, outlines, -1, (1,), cv2.FILLED)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(filled, connectivity=8)
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    kept = 1 + np.flatnonzero(areas >= parameters.minimum_area_share * sector.size)
-    if kept.size == 0:
+    scaled = unletterbox(probability, geometry)
+    outlines, _ = cv2.findContours(
+        np.asarray(cv2.threshold(scaled, level - 1, 1, cv2.THRESH_BINARY)[1], np.uint8),
+        cv2.RETR_EXTERNAL,
+        cv2.CHAIN_APPROX_NONE,
+    )
+    minimum_px2 = parameters.minimum_area_share * scaled.size
+    regions = [_fill(outline) for outline in outlines if _may_hold(outline, minimum_px2)]
+    kept = [region for region in regions if region.area_px2 >= minimum_px2]
+    if not kept:
         return None
-    largest = 1 + int(areas.argmax())
-    x, y, width, height = (int(value) for value in stats[largest, : cv2.CC_STAT_AREA])
+    # Of equals the upper one, as a reader meets them.
+    largest = max(kept, key=lambda region: (region.area_px2, -region.y_px, -region.x_px))
     return Nodules(
-        _on_image(np.isin(labels, kept), geometry),
-        _on_image(labels == largest, geometry),
-        (x + geometry.sector_x_px, y + geometry.sector_y_px, width, height),
+        _on_image(kept, geometry),
+        _on_image([largest], geometry),
+        (
+            largest.x_px + geometry.sector_x_px,
+            largest.y_px + geometry.sector_y_px,
+            largest.filled.shape[1],
+            largest.filled.shape[0],
+        ),
     )
 
 
-def _on_image(sector: npt.NDArray[np.bool_], geometry: Geometry) -> npt.NDArray[np.bool_]:
+@dataclass(frozen=True)
+class _Region:
+    """One region with its holes filled: where its box begins in the sector, and what is in it."""
+
+    x_px: int
+    y_px: int
+    filled: npt.NDArray[np.uint8]
+    area_px2: int
+
+
+def _may_hold(outline: cv2.typing.MatLike, area_px2: float) -> bool:
+    """Whether the outline's box is so large: spares filling the specks of a ragged map."""
+    _, _, width, height = cv2.boundingRect(outline)
+    return width * height >= area_px2
+
+
+def _fill(outline: cv2.typing.MatLike) -> _Region:
+    x, y, width, height = cv2.boundingRect(outline)
+    filled = np.zeros((height, width), np.uint8)
+    cv2.drawContours(filled, [outline], -1, (1,), cv2.FILLED, offset=(-x, -y))
+    return _Region(x, y, filled, cv2.countNonZero(filled))
+
+
+def _on_image(regions: Sequence[_Region], geometry: Geometry) -> npt.NDArray[np.bool_]:
     image = np.zeros((geometry.image_height_px, geometry.image_width_px), np.bool_)
-    rows = slice(geometry.sector_y_px, geometry.sector_y_px + geometry.sector_height_px)
-    columns = slice(geometry.sector_x_px, geometry.sector_x_px + geometry.sector_width_px)
-    image[rows, columns] = sector
+    for region in regions:
+        height, width = region.filled.shape
+        top, left = geometry.sector_y_px + region.y_px, geometry.sector_x_px + region.x_px
+        # Boxes of regions may overlap, the regions do not.
+        image[top : top + height, left : left + width] |= region.filled.astype(np.bool_)
     return image
