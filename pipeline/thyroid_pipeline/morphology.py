@@ -134,8 +134,10 @@ def _moments(
     centre = np.array([sums["m10"], sums["m01"]]) / area
     mixed = sums["mu11"]
     moments = np.array([[sums["mu20"], mixed], [mixed, sums["mu02"]]]) / area + np.eye(2) / 12
-    smaller, larger = np.linalg.eigvalsh(moments)
-    return 4 * math.sqrt(larger), 4 * math.sqrt(smaller), moments, centre
+    # In closed form: LAPACK's threads would keep a core busy long after two numbers are found.
+    mean = (moments[0, 0] + moments[1, 1]) / 2
+    spread = math.hypot((moments[0, 0] - moments[1, 1]) / 2, moments[0, 1])
+    return 4 * math.sqrt(mean + spread), 4 * math.sqrt(mean - spread), moments, centre
 
 
 def _distance_from_ellipse(
@@ -148,5 +150,7 @@ def _distance_from_ellipse(
     lengths = np.sqrt((rays**2).sum(axis=1))
     # The chain lies half a pixel inside the edge.
     outer = rays * ((lengths + 0.5) / np.maximum(lengths, 0.5))[:, None]
-    mahalanobis = np.sqrt(np.einsum("ni,ij,nj->n", outer, np.linalg.inv(moments), outer))
+    (xx, xy), (_, yy) = moments
+    x, y = outer.T
+    mahalanobis = np.sqrt((yy * x**2 - 2 * xy * x * y + xx * y**2) / (xx * yy - xy**2))
     return float(np.sqrt(((mahalanobis / 2 - 1) ** 2).mean()))
