@@ -70,9 +70,10 @@ class Model:
     outputs: tuple[Tensor, ...]
 
 
-# The profiles of the repository: how `config.pbtxt` and `configs/cpu.pbtxt` are called.
+# The profiles of the repository: how `config.pbtxt` and `configs/<profile>.pbtxt` are called.
 DEFAULT_PROFILE = "default"
 CPU_PROFILE = "cpu"
+RTX_PROFILE = "rtx"
 
 # Triton's usual ports, which server and client agree on where none is named.
 HTTP_PORT = 8000

@@ -86,14 +86,15 @@ def find_sector(grey: npt.NDArray[np.uint8]) -> Sector:
             f"dense), at least {100 * _MINIMUM_SECTOR_SHARE:.0f}% were wanted: check that it is an "
             "ultrasound frame and not nearly black"
         )
-    sector = _hull(views)
-    printing = _find_printing(grey)
-    if not printing[_reach(sector, window_px)].any():
+    sector = _hull(views, 0, 0)
+    rows, columns = _reach(sector, window_px)
+    printing = _find_printing(grey[rows, columns])
+    if not printing.any():
         return sector
-    views &= _find_views(echo & ~printing, window_px)
+    views = views[rows, columns] & _find_views(echo[rows, columns] & ~printing, window_px)
     if not views.any():
         return sector
-    clean = _hull(views)
+    clean = _hull(views, columns.start, rows.start)
     left = np.count_nonzero(clean.inside) / np.count_nonzero(sector.inside)
     return clean if left >= 1 - _PRINTED_SHARE else sector
 
@@ -109,11 +110,8 @@ def _find_views(echo: npt.NDArray[np.uint8], window_px: int) -> npt.NDArray[np.u
     outlines, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if len(outlines) > 1:
         areas = [cv2.contourArea(outline) for outline in outlines]
-        small = [
-            outline
-            for outline, area in zip(outlines, areas, strict=True)
-            if area < _SECOND_VIEW_SHARE * max(areas)
-        ]
+        least = _SECOND_VIEW_SHARE * max(areas)
+        small = [outline for outline, area in zip(outlines, areas, strict=True) if area < least]
         cv2.drawContours(opened, small, -1, (0,), cv2.FILLED)
     return opened
 
@@ -158,7 +156,8 @@ def _at_least(level: int, grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.asarray(cv2.threshold(grey, level - 1, 255, cv2.THRESH_BINARY)[1], np.uint8)
 
 
-def _hull(tissue: npt.NDArray[np.uint8]) -> Sector:
+def _hull(tissue: npt.NDArray[np.uint8], left_px: int, top_px: int) -> Sector:
+    """Outline the tissue, given in a cut of the picture that begins at `left_px`, `top_px`."""
     outlines, _ = cv2.findContours(tissue, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     x, y, width, height = cv2.boundingRect(np.concatenate(outlines))
     inside = np.zeros((height, width), np.uint8)
@@ -166,7 +165,7 @@ def _hull(tissue: npt.NDArray[np.uint8]) -> Sector:
     for outline in outlines:
         hull = np.asarray(cv2.convexHull(outline), np.int32)
         cv2.fillConvexPoly(inside, hull - np.array([x, y], np.int32), (1,))
-    return Sector(x, y, width, height, inside.astype(np.bool_))
+    return Sector(left_px + x, top_px + y, width, height, inside.astype(np.bool_))
 
 
 def cut_sector(grey: npt.NDArray[np.uint8], sector: Sector) -> npt.NDArray[np.uint8]:
