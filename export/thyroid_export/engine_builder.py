@@ -17,15 +17,14 @@ from google.protobuf.message import DecodeError
 
 from thyroid_export.engine_graph import describe_inputs, input_shapes
 from thyroid_export.engine_progress import make_monitor
-from thyroid_export.engine_runtime import (
-    EngineError,
+from thyroid_export.engine_runtime import EngineError, loading_fault
+from thyroid_export.trt_rules import check_rules
+from thyroid_pipeline.plan_logger import (
     blames_missing_gpu,
     errors_among,
-    loading_fault,
     logger_of,
     warnings_among,
 )
-from thyroid_export.trt_rules import check_rules
 from thyroid_pipeline.plan_manifest import BatchProfile, HardwareCompatibility
 
 _MIB = 1 << 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from thyroid_pipeline import contract
+from thyroid_pipeline.plan_manifest import Runtime
 from thyroid_pipeline.steps import write_parameters
 
 
@@ -38,6 +39,7 @@ QUEUE_TIMEOUT_S = 20
 
 _PYTHON = {"backend": "python"}
 _PLAN = {"platform": "tensorrt_plan", "default_model_filename": contract.PLAN_FILE}
+_RTX_PLAN = {"backend": "tensorrt_rtx", "default_model_filename": Runtime.RTX.plan_file}
 _ONNX = {"backend": "onnxruntime", "default_model_filename": contract.ONNX_FILE}
 
 # Spinning threads of one session would take the cores from the other's work.
@@ -61,16 +63,29 @@ _FOREST = Serving(
 # Full batches, or half ones while the rest is on its way.
 _GPU_BATCHES = (contract.MAX_BATCH_SIZE // 2, contract.MAX_BATCH_SIZE)
 
+# The library would record its work for each batch size and replay it. Off, as the library itself
+# has it, until it has been measured on a GPU.
+_RTX_NETWORK = Serving(_RTX_PLAN, 1, "KIND_GPU", _GPU_BATCHES, 500, parameters={"cuda_graphs": "0"})
+
 _CROPPER_PARAMETERS = write_parameters(contract.CropperParameters())
 
-SERVING = {
-    contract.DEFAULT_PROFILE: {
+_PLAN_NETWORK = Serving(_PLAN, 1, "KIND_GPU", _GPU_BATCHES, 500)
+
+
+def _beside_a_gpu(network: Serving) -> dict[str, Serving]:
+    """Every step where both networks are on a GPU; the rest must keep up with it."""
+    return {
         contract.FRAME_DECODER.name: Serving(_PYTHON, 4, "KIND_CPU"),
-        contract.TRANSUNET.name: Serving(_PLAN, 1, "KIND_GPU", _GPU_BATCHES, 500),
+        contract.TRANSUNET.name: network,
         contract.ROI_CROPPER.name: Serving(_PYTHON, 4, "KIND_CPU", parameters=_CROPPER_PARAMETERS),
-        contract.RESNET18.name: Serving(_PLAN, 1, "KIND_GPU", _GPU_BATCHES, 500),
+        contract.RESNET18.name: network,
         contract.MORPHOLOGY_FOREST.name: _FOREST,
-    },
+    }
+
+
+SERVING = {
+    contract.DEFAULT_PROFILE: _beside_a_gpu(_PLAN_NETWORK),
+    contract.RTX_PROFILE: _beside_a_gpu(_RTX_NETWORK),
     contract.CPU_PROFILE: {
         contract.FRAME_DECODER.name: Serving(_PYTHON, 1, "KIND_CPU", (1,)),
         contract.TRANSUNET.name: _NETWORK,

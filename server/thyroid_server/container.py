@@ -6,9 +6,10 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+from thyroid_pipeline import contract
 from thyroid_server.admin import admin_arguments, check_admin_key
 from thyroid_server.command import common_arguments, endpoints_of
-from thyroid_server.errors import PortError
+from thyroid_server.errors import PortError, PreflightError
 from thyroid_server.settings import ServerSettings, TlsFiles
 
 # A container is reached from outside only at an address other than its own loopback.
@@ -30,8 +31,9 @@ def container_command(settings: ServerSettings) -> str:
 
     Raises:
         PortError: A port is 0: nobody could publish it.
-        PreflightError: The admin key cannot be one.
+        PreflightError: The admin key cannot be one, or the container has not the profile's backend.
     """
+    _check_profile(settings.profile)
     check_admin_key(settings.admin_key)
     endpoints = endpoints_of(settings, _EVERY_ADDRESS)
     for endpoint in endpoints:
@@ -56,6 +58,18 @@ def container_command(settings: ServerSettings) -> str:
     if settings.admin_key is None:
         needs.append("set THYROID_ADMIN_KEY in the container: it closes the admin protocols")
     return "\n".join([*(f"# {need}" for need in needs), line])
+
+
+def _check_profile(profile: str | None) -> None:
+    if profile == contract.RTX_PROFILE:
+        raise PreflightError(
+            f"the profile {profile} runs on a backend of this package, which Triton's container "
+            "has not",
+            wanted=f"the profile {contract.DEFAULT_PROFILE} or {contract.CPU_PROFILE}, whose "
+            "backends it has",
+            mend=f"serve without a container, by thyroid-serve --profile {profile}, or choose one "
+            "of these with --profile",
+        )
 
 
 def _mounted_tls(tls: TlsFiles | None) -> tuple[TlsFiles | None, dict[Path, Path]]:

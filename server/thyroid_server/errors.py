@@ -10,6 +10,7 @@ ServerError
 │   ├── RepositoryError   the model repository is not one, or not for this server
 │   ├── PlanError         a plan is missing, damaged, or built for another machine
 │   └── TlsError          a TLS file is missing, unreadable, or does not fit the others
+├── CudaError             the GPU, or what was given to it, fails
 ├── StartError            the server died or hung while it started
 └── ReadinessError        the server runs, but an image did not go through it
 ```

@@ -24,6 +24,7 @@ from thyroid_server.wheel import TritonWheel
 _STUB_USAGE_EXIT_CODE = 1  # what the stub ends with when it links but is given no arguments
 _CHECK_TIMEOUT_S = 60.0  # generous: a cold disk under load; a linked stub needs milliseconds
 _NEEDED_PACKAGES = ("onnxruntime", "thyroid_pipeline", "thyroid_server")
+_PLAN_PACKAGES = ("tensorrt_rtx", "cuda.bindings")  # what plans of TensorRT for RTX need as well
 _NUMPY_TOO_NEW = 2  # first major version under which the stub returns empty outputs
 _QUESTION = """
 import importlib.metadata, importlib.util, json, sys
@@ -31,7 +32,12 @@ try:
     numpy = importlib.metadata.version("numpy")
 except importlib.metadata.PackageNotFoundError:
     numpy = None
-missing = [name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]
+def is_there(name):
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+missing = [name for name in sys.argv[1:] if not is_there(name)]
 print(json.dumps([numpy, missing]))
 """
 
@@ -156,16 +162,22 @@ def check_stub(stub: Path, environment: Mapping[str, str]) -> None:
         )
 
 
-def check_libraries(environment: Mapping[str, str]) -> None:
+def check_libraries(environment: Mapping[str, str], *, runs_plans: bool = False) -> None:
     """See that the Python which the stub will find has numpy below 2 and our packages.
+
+    Args:
+        environment: Of the server.
+        runs_plans: Whether models run from plans of TensorRT for RTX.
 
     Raises:
         LibraryError: It has not.
     """
     python = shutil.which("python3", path=environment["PATH"]) or "python3"
+    needed = _NEEDED_PACKAGES + (_PLAN_PACKAGES if runs_plans else ())
+    extras = "server,rtx" if runs_plans else "server"
     try:
         answer = subprocess.run(
-            [python, "-I", "-c", _QUESTION, *_NEEDED_PACKAGES],
+            [python, "-I", "-c", _QUESTION, *needed],
             env=dict(environment),
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -186,7 +198,7 @@ def check_libraries(environment: Mapping[str, str]) -> None:
             f"{python} finds no {' and no '.join(missing)}",
             wanted="the packages that the models import, installed: Triton's stub ignores "
             "PYTHONPATH and the user's site-packages",
-            mend=f"{python} -m pip install 'thyroid-triton[server]'",
+            mend=f"{python} -m pip install 'thyroid-triton[{extras}]'",
         )
 
 

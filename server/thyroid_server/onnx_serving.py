@@ -5,25 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from thyroid_server.core_pool import POOL_VARIABLE, CorePool, Loan
 from thyroid_server.onnx_config import shares_cores
 from thyroid_server.onnx_ladder import LadderSession
 from thyroid_server.onnx_session import OnnxModel, Session, load_model, load_session
+from thyroid_server.triton_requests import Log
 
 RUNS_METRIC = "thyroid_network_runs_total"
 WAIT_METRIC = "thyroid_core_wait_seconds_total"
-
-
-class Log(Protocol):
-    """Triton's log, as its Python backend gives it to models."""
-
-    def log_info(self, message: str) -> None:
-        """Write what is good to know."""
-
-    def log_warn(self, message: str) -> None:
-        """Write what somebody should look at."""
 
 
 class RunCounters:

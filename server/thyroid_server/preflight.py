@@ -18,7 +18,7 @@ from thyroid_server.interpreter import (
 )
 from thyroid_server.ports import PortReservation, resolve
 from thyroid_server.repository import check_repository
-from thyroid_server.served_plans import check_served_plans
+from thyroid_server.served_plans import Planned, check_served_plans
 from thyroid_server.settings import ServerSettings
 from thyroid_server.tls import check_tls
 from thyroid_server.wheel import TritonWheel, find_wheel
@@ -46,7 +46,7 @@ def prepare(settings: ServerSettings) -> Preparation:
     Raises:
         PreflightError: The first check that failed, by its own type.
     """
-    _check_plans(settings)
+    planned = _check_plans(settings)
     check_repository(settings.model_repository, settings.profile, backend_names())
     if settings.tls is not None:
         check_tls(settings.tls)
@@ -56,12 +56,12 @@ def prepare(settings: ServerSettings) -> Preparation:
     wheel = find_wheel()
     environment = stub_environment(wheel, find_libpython())
     check_stub(wheel.stub, environment)
-    check_libraries(environment)
+    check_libraries(environment, runs_plans=Runtime.RTX in planned)
     ports = PortReservation(endpoints_of(settings, resolve(settings.host)))
     return Preparation(wheel, environment, ports)
 
 
-def _check_plans(settings: ServerSettings) -> None:
+def _check_plans(settings: ServerSettings) -> Planned:
     planned = check_served_plans(settings.model_repository, settings.profile)
     if Runtime.TENSORRT in planned:
         names = ", ".join(model.name for model in planned[Runtime.TENSORRT])
@@ -72,6 +72,7 @@ def _check_plans(settings: ServerSettings) -> None:
             mend=f"run there what `thyroid-serve --profile {contract.DEFAULT_PROFILE} "
             "--print-command` prints, or choose a profile, for example --profile cpu",
         )
+    return planned
 
 
 def _check_log_file(file: Path) -> None:

@@ -17,8 +17,15 @@ from thyroid_export.cli import main
 from thyroid_pipeline import contract
 from thyroid_pipeline.plan_manifest import file_sha256, read_record
 
-# What tests/export/test_engine_rtx.py runs on the shipped networks, option for option.
-RUN_ELSEWHERE = "thyroid-export engine --runtime rtx --out appliance"
+# What tests/export/test_engine_rtx.py runs on the shipped networks, option for option; and what
+# wants a GPU: refused without one in tests/server/test_rtx_profile.py, and run on the profile `cpu`
+# in tests/benchmarks/test_gpu_on_the_server.py.
+RUN_ELSEWHERE = (
+    "thyroid-export engine --runtime rtx --out appliance",
+    "thyroid-serve --profile rtx",
+    "python benchmarks/gpu/measure.py --profile rtx",
+    "python benchmarks/gpu/measure.py --profile default --server localhost:8001",
+)
 # Installs by pip, and a builder that starts nowhere but on a GPU.
 NOT_RUN = ("pip install", "thyroid-export engine --runtime tensorrt")
 NETWORKS = [model.name for model in contract.NETWORKS]
@@ -45,7 +52,7 @@ def test_commands_run(
     monkeypatch.chdir(tmp_path)
     seen = []
     for command in commands:
-        if command.startswith(NOT_RUN) or command == RUN_ELSEWHERE:
+        if command.startswith(NOT_RUN) or command in RUN_ELSEWHERE:
             continue
         words = shlex.split(command)
         seen.append(words[0])
@@ -73,5 +80,5 @@ def test_commands_run(
 
 
 def test_what_is_not_run_is_there(commands: list[str]) -> None:
-    assert RUN_ELSEWHERE in commands
+    assert set(RUN_ELSEWHERE) <= set(commands)
     assert all(any(command.startswith(start) for command in commands) for start in NOT_RUN)

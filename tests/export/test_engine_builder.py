@@ -19,10 +19,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from fake_tensorrt import FakeTensorRT
-from thyroid_export import engine_runtime
 from thyroid_export.engine_builder import BuildOptions, build_plan
 from thyroid_export.engine_runtime import EngineError, load_runtime, loading_fault, version_of
 from thyroid_export.trt_rules import RuleError
+from thyroid_pipeline import plan_logger
 from thyroid_pipeline.plan_manifest import BatchProfile, HardwareCompatibility, Runtime
 
 NAMES = json.loads(Path(__file__).with_name("tensorrt_names.json").read_text())
@@ -154,7 +154,7 @@ def test_every_option(
 
 def say(severity: str, text: str) -> Callable[[FakeTensorRT], None]:
     def speak(trt: FakeTensorRT) -> None:
-        engine_runtime.logger_of(trt).log(trt.Severity[severity], text)
+        plan_logger.logger_of(trt).log(trt.Severity[severity], text)
 
     return speak
 

@@ -15,7 +15,7 @@ from thyroid_pipeline.decode import decode_image
 from thyroid_pipeline.letterbox import Geometry
 from thyroid_pipeline.steps import crop_batch, decode_batch, read_parameters
 
-PROFILES = ("default", "cpu")
+PROFILES = ("default", "rtx", "cpu")
 PYTHON_STEPS = (contract.FRAME_DECODER, contract.ROI_CROPPER)
 # What Triton calls the contract's types in a config.
 TYPES = {
@@ -120,6 +120,10 @@ def test_every_step_has_a_bounded_queue_and_its_engine(model: contract.Model, pr
     elif profile == "default" and model in contract.NETWORKS:
         assert (config.platform, config.backend, kind) == ("tensorrt_plan", "", "KIND_GPU")
         assert config.default_model_filename == "model.plan"
+    elif profile == "rtx" and model in contract.NETWORKS:
+        assert (config.platform, config.backend, kind) == ("", "tensorrt_rtx", "KIND_GPU")
+        assert config.default_model_filename == "model.rtx.plan"
+        assert config.parameters["cuda_graphs"].string_value == "0"
     else:
         assert (config.backend, config.platform, kind) == ("onnxruntime", "", "KIND_CPU")
         assert config.default_model_filename == "model.onnx"

@@ -155,7 +155,7 @@ def test_only_models_stand_in_it() -> None:
 def test_configs_agree_with_the_shipped_graphs(model: contract.Model) -> None:
     file = COMMITTED / model.name / "1" / "model.onnx"
     graph = onnx.load(file).graph
-    for name in ("config.pbtxt", "configs/cpu.pbtxt"):
+    for name in ("config.pbtxt", "configs/cpu.pbtxt", "configs/rtx.pbtxt"):
         config = read_config(COMMITTED / model.name / name)
         for entries, values in ((config.input, graph.input), (config.output, graph.output)):
             assert [entry.name for entry in entries] == [value.name for value in values]

@@ -1,4 +1,4 @@
-"""The configs of the default profile against the graphs that their plans are built from.
+"""The configs of the profiles with plans against the graphs that those are built from.
 
 A plan takes its tensors from the ONNX file; Triton refuses it where the config says otherwise.
 """
@@ -30,12 +30,21 @@ TYPES: dict[int, str] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("runtime", "file", "engine"),
+    [
+        (Runtime.TENSORRT, "config.pbtxt", ("tensorrt_plan", "")),
+        (Runtime.RTX, "configs/rtx.pbtxt", ("", "tensorrt_rtx")),
+    ],
+)
 @pytest.mark.parametrize("name", [model.name for model in contract.NETWORKS])
-def test_config_and_graph_agree(name: str) -> None:
+def test_config_and_graph_agree(
+    name: str, runtime: Runtime, file: str, engine: tuple[str, str]
+) -> None:
     folder = REPOSITORY / name
-    config = text_format.Parse((folder / "config.pbtxt").read_text(), ModelConfig())
-    assert config.platform == "tensorrt_plan"
-    assert config.default_model_filename == Runtime.TENSORRT.plan_file
+    config = text_format.Parse((folder / file).read_text(), ModelConfig())
+    assert (config.platform, config.backend) == engine
+    assert config.default_model_filename == runtime.plan_file
     assert config.max_batch_size == contract.MAX_BATCH_SIZE
     graph = onnx.load(folder / "1" / "model.onnx").graph
     for entries, values in ((config.input, graph.input), (config.output, graph.output)):

@@ -147,6 +147,18 @@ def test_our_packages_must_be_installed_for_the_stub(tmp_path: Path, message_of:
     assert "pip install 'thyroid-triton[server]'" in str(error.value)
 
 
+def test_plans_want_their_libraries_and_their_extra(
+    tmp_path: Path, environment: dict[str, str], message_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A package whose parent is missing too is missing, and no fault of the question.
+    monkeypatch.setattr(interpreter, "_PLAN_PACKAGES", ("tensorrt_rtx_of.tomorrow",))
+    interpreter.check_libraries(environment)
+    with pytest.raises(LibraryError) as error:
+        interpreter.check_libraries(environment, runs_plans=True)
+    assert "finds no tensorrt_rtx_of.tomorrow" in message_of(error)
+    assert "pip install 'thyroid-triton[server,rtx]'" in str(error.value)
+
+
 def test_a_python_that_does_not_run(tmp_path: Path, message_of: Any) -> None:
     with pytest.raises(LibraryError) as error:
         interpreter.check_libraries(fake_python(tmp_path, "exit 3"))

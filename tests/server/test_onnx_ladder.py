@@ -12,7 +12,8 @@ import pytest
 
 from thyroid_server.core_pool import CorePool, Loan, create_pool
 from thyroid_server.onnx_ladder import LadderSession, rungs
-from thyroid_server.onnx_session import Failure, Job, OnnxModel
+from thyroid_server.onnx_session import OnnxModel
+from thyroid_server.request_batches import Failure, Job
 
 VECTOR = {"data_type": "TYPE_FP32", "dims": [1]}
 CONFIG: dict[str, Any] = {

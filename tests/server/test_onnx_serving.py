@@ -13,7 +13,7 @@ import pytest
 from thyroid_server import onnx_serving
 from thyroid_server.core_pool import POOL_VARIABLE, CorePool, CorePoolError, Loan, create_pool
 from thyroid_server.onnx_serving import RUNS_METRIC, WAIT_METRIC, RunCounters, load_for_serving
-from thyroid_server.onnx_session import Job
+from thyroid_server.request_batches import Job
 
 
 def family_class(counts: Counter[Any], *, has_metrics: bool) -> Any:

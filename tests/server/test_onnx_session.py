@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from thyroid_server.onnx_session import Failure, Job, OnnxModel, answer_all, load_model
+from thyroid_server.onnx_session import OnnxModel, load_model
+from thyroid_server.request_batches import Failure, Job, answer_all
 
 ALL = frozenset[str]()
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,89 +10,21 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from made_up_plans import L4, PLAN, make_planned, on_machine, refusal
 from thyroid_pipeline import contract
 from thyroid_pipeline.plan_machine import Gpu, Machine
-from thyroid_pipeline.plan_manifest import (
-    BatchProfile,
-    HardwareCompatibility,
-    PlanRecord,
-    Runtime,
-    plan_path,
-    record_path,
-    record_text,
-)
+from thyroid_pipeline.plan_manifest import Runtime, plan_path
 from thyroid_server import served_plans
-from thyroid_server.cli import main as serve
 from thyroid_server.errors import PreflightError
 from thyroid_server.plan_check import PlanError
 from thyroid_server.preflight import prepare
 from thyroid_server.served_plans import find_planned, main
 from thyroid_server.settings import ServerSettings
 
-L4 = Gpu("NVIDIA L4", "8.9", "580.82.07")
-VERSIONS = {Runtime.TENSORRT: "10.13.3.9", Runtime.RTX: "1.7.1.116"}
-NETWORKS = [model.name for model in contract.NETWORKS]
-ONNX, PLAN = b"a network", b"a plan"
-RECORD = PlanRecord(
-    model="transunet",
-    runtime=Runtime.TENSORRT,
-    runtime_version=VERSIONS[Runtime.TENSORRT],
-    onnx_sha256=hashlib.sha256(ONNX).hexdigest(),
-    made_of_sha256=hashlib.sha256(ONNX).hexdigest(),
-    plan_sha256=hashlib.sha256(PLAN).hexdigest(),
-    plan_bytes=len(PLAN),
-    precision="fp32",
-    batch=BatchProfile(1, 8, 16),
-    version_compatible=False,
-    hardware_compatibility=HardwareCompatibility.NONE,
-    compute_capabilities=("8.9",),
-    gpu=L4.name,
-    driver=L4.driver,
-    cuda="13.0",
-    built="2026-11-23T20:00:00+00:00",
-)
-
-
-def write_plan(folder: Path, name: str, runtime: Runtime = Runtime.TENSORRT, **values: Any) -> Path:
-    record = dataclasses.replace(
-        RECORD, model=name, runtime=runtime, runtime_version=VERSIONS[runtime]
-    )
-    plan = plan_path(folder, name, runtime)
-    plan.write_bytes(PLAN)
-    record_path(plan).write_text(record_text(dataclasses.replace(record, **values)))
-    return plan
-
 
 @pytest.fixture
 def planned(tmp_path: Path, model_repository: Path) -> Path:
-    """The shipped repository's configs, with whole plans built on the L4 of made-up networks."""
-    folder = tmp_path / "models"
-    shutil.copytree(
-        model_repository, folder, ignore=shutil.ignore_patterns("*.onnx", "*.plan*", "__pycache__")
-    )
-    for name in NETWORKS:
-        (folder / name / "1" / "model.onnx").write_bytes(ONNX)
-        write_plan(folder, name)
-    return folder
-
-
-def on_machine(monkeypatch: pytest.MonkeyPatch, *gpus: Gpu, **versions: str) -> None:
-    runtimes = {**VERSIONS, **{Runtime(name): version for name, version in versions.items()}}
-    machine = Machine(gpus, "13.0", runtimes)
-    monkeypatch.setattr(served_plans, "read_machine", lambda: machine)
-
-
-def refusal(*arguments: str) -> str:
-    """What `thyroid-serve` says as it refuses to start."""
-    ports = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
-    result = CliRunner().invoke(serve, [*arguments, *ports])
-    assert result.exit_code == 2, result.output
-    assert result.output.startswith("thyroid-serve: ")
-    assert [line.split(":")[0] for line in result.output.splitlines()[1:]] == [
-        "  wanted",
-        "  to mend it",
-    ]
-    return result.output
+    return make_planned(tmp_path / "models", model_repository)
 
 
 def test_this_machine_without_a_gpu_refuses_plans(
@@ -181,25 +110,6 @@ def test_a_profile_without_plans_asks_for_no_gpu(
     assert find_planned(planned, "cpu") == {}
     with prepare(ServerSettings(planned, profile="cpu")).ports:
         pass
-
-
-def test_plans_of_the_other_runtime_are_told_by_their_file(
-    planned: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in NETWORKS:
-        config = planned / name / "configs" / "appliance.pbtxt"
-        config.write_text(
-            f'name: "{name}" backend: "python" default_model_filename: "model.rtx.plan"'
-        )
-        write_plan(planned, name, Runtime.RTX, compute_capabilities=())
-    assert find_planned(planned, "appliance") == {Runtime.RTX: list(contract.NETWORKS)}
-    on_machine(monkeypatch, L4)
-    with prepare(ServerSettings(planned, profile="appliance")).ports:
-        pass
-    on_machine(monkeypatch, L4, rtx="1.8.0.1")
-    said = refusal("--model-repository", str(planned), "--profile", "appliance")
-    assert "was built by TensorRT for RTX 1.7.1.116" in said
-    assert "--runtime rtx" in said
 
 
 @pytest.mark.parametrize("text", ["no config {", None], ids=["broken", "missing"])

@@ -8,7 +8,7 @@ import triton_python_backend_utils as pb_utils
 
 from thyroid_pipeline.screening_metrics import ScreeningMetrics
 from thyroid_server.onnx_serving import RunCounters, load_for_serving
-from thyroid_server.onnx_session import Failure, Job, Tensors, answer_all
+from thyroid_server.triton_requests import answer_requests
 
 
 class TritonPythonModel:
@@ -22,23 +22,6 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer a batch of requests."""
-        responses = answer_all(self._model, requests, read=_read, respond=_respond, refuse=_refuse)
+        responses = answer_requests(self._model, requests, pb_utils)
         self._metrics.observe(requests, responses)
         return responses
-
-
-def _read(request: Any) -> Job:
-    inputs = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-    return Job(inputs, frozenset(request.requested_output_names()))
-
-
-def _respond(outputs: Tensors) -> Any:
-    return pb_utils.InferenceResponse(
-        [pb_utils.Tensor(name, array) for name, array in outputs.items()]
-    )
-
-
-def _refuse(failure: Failure) -> Any:
-    error = pb_utils.TritonError
-    code = error.INVALID_ARG if failure.is_senders_fault else error.INTERNAL
-    return pb_utils.InferenceResponse(error=error(failure.message, code))

@@ -1,0 +1,1 @@
+"""Serves every model whose config says `backend: "tensorrt_rtx"`, by TensorRT for RTX."""

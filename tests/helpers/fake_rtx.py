@@ -1,0 +1,263 @@
+"""A GPU and TensorRT for RTX as far as one instance uses them: what it is given runs late.
+
+Memory is the host's, at real addresses. Like a real stream, this one does nothing before somebody
+waits for it, so that code which reads, or reuses memory, too early gets wrong numbers. Enumerations
+are the real libraries'; a test compares the names of everything else with theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorrt_rtx
+from cuda.bindings import runtime as real_cuda
+
+Array = np.ndarray[Any, Any]
+Work = Callable[[], Any]
+SUCCESS = real_cuda.cudaError_t.cudaSuccess
+# What the kernel does not survive.
+POISON = 255
+STREAM = 7
+
+
+class FakeCuda:
+    """The functions of `cuda.bindings.runtime` that are used.
+
+    Attributes:
+        refusals: What a function returns instead of doing its work, by its name.
+        memory: Everything allocated, by its address.
+        pinned: Those addresses of it that are the host's.
+        streams: The streams that are open.
+        devices: Every GPU that was chosen, in order.
+        copied_bytes: Sizes of the copies that were begun, in order.
+    """
+
+    cudaError_t = real_cuda.cudaError_t  # noqa: N815
+    cudaMemcpyKind = real_cuda.cudaMemcpyKind  # noqa: N815
+    cudaStreamNonBlocking = real_cuda.cudaStreamNonBlocking  # noqa: N815
+
+    def __init__(self) -> None:
+        self.refusals: dict[str, Any] = {}
+        self.memory: dict[int, Array] = {}
+        self.pinned: set[int] = set()
+        self.streams: set[int] = set()
+        self.devices: list[int] = []
+        self.copied_bytes: list[int] = []
+        self._queue: list[Work] = []
+
+    def cudaGetErrorString(self, error: Any) -> tuple[Any, bytes]:  # noqa: N802
+        return SUCCESS, f"the words of {error.name}".encode()
+
+    def cudaSetDevice(self, device: int) -> tuple[Any]:  # noqa: N802
+        self.devices.append(device)
+        return self._status("cudaSetDevice")
+
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, Any]:  # noqa: N802
+        assert flags == real_cuda.cudaStreamNonBlocking
+        (status,) = self._status("cudaStreamCreateWithFlags")
+        self.streams |= {STREAM} if status == SUCCESS else set()
+        return status, STREAM
+
+    def cudaStreamDestroy(self, stream: int) -> tuple[Any]:  # noqa: N802
+        assert not self._queue, "work is under way"
+        self.streams.remove(stream)
+        return self._status("cudaStreamDestroy")
+
+    def cudaMalloc(self, size: int) -> tuple[Any, Any]:  # noqa: N802
+        return self._allocate("cudaMalloc", size)
+
+    def cudaMallocHost(self, size: int) -> tuple[Any, Any]:  # noqa: N802
+        status, address = self._allocate("cudaMallocHost", size)
+        self.pinned |= set() if address is None else {address}
+        return status, address
+
+    def cudaFree(self, address: int) -> tuple[Any]:  # noqa: N802
+        assert address not in self.pinned
+        return self._free("cudaFree", address)
+
+    def cudaFreeHost(self, address: int) -> tuple[Any]:  # noqa: N802
+        self.pinned.remove(address)
+        return self._free("cudaFreeHost", address)
+
+    def cudaMemcpyAsync(  # noqa: N802
+        self, to: int, from_: int, size: int, kind: Any, stream: int
+    ) -> tuple[Any]:
+        source, target = self.at(from_, size), self.at(to, size)
+        host, gpu = (from_, to) if kind.name == "cudaMemcpyHostToDevice" else (to, from_)
+        assert host in self.pinned
+        assert gpu not in self.pinned
+        self.copied_bytes.append(size)
+        self.begin(stream, lambda: np.copyto(target, source))
+        return self._status("cudaMemcpyAsync")
+
+    def cudaStreamSynchronize(self, stream: int) -> tuple[Any]:  # noqa: N802
+        assert stream in self.streams
+        queue, self._queue = self._queue, []
+        for work in queue:
+            if (fault := work()) is not None:
+                return (fault,)
+        return self._status("cudaStreamSynchronize")
+
+    def at(self, address: int, size: int) -> Array:
+        """Memory that begins at an address which was handed out."""
+        room = self.memory[address]
+        assert size <= room.size
+        return room[:size]
+
+    def begin(self, stream: int, work: Work) -> None:
+        assert stream in self.streams
+        self._queue.append(work)
+
+    def _status(self, name: str) -> tuple[Any]:
+        return (self.refusals.get(name, SUCCESS),)
+
+    def _allocate(self, name: str, size: int) -> tuple[Any, Any]:
+        (status,) = self._status(name)
+        if status != SUCCESS:
+            return status, None
+        room = np.full(size, 0xAA, np.uint8)  # as it was left by others
+        self.memory[room.ctypes.data] = room
+        return SUCCESS, room.ctypes.data
+
+    def _free(self, name: str, address: int) -> tuple[Any]:
+        assert not self._queue, "work is under way"
+        del self.memory[address]
+        return self._status(name)
+
+
+Dims = tuple[int, ...]
+INPUT, OUTPUT = tensorrt_rtx.TensorIOMode.INPUT, tensorrt_rtx.TensorIOMode.OUTPUT
+TYPES = tensorrt_rtx.DataType
+
+
+class FakeEngine:
+    """`ICudaEngine`: `total` is the sum of `pixels`, `bright` whether it is above 9."""
+
+    def __init__(self, library: FakeLibrary) -> None:
+        self.library = library
+        self.largest = 4
+        self.tensors: dict[str, tuple[Any, Any, Dims]] = {
+            "pixels": (INPUT, TYPES.UINT8, (-1, 1, 2, 2)),
+            "total": (OUTPUT, TYPES.FLOAT, (-1, 1)),
+            "bright": (OUTPUT, TYPES.BOOL, (-1, 1)),
+        }
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self.tensors)
+
+    def get_tensor_name(self, index: int) -> str:
+        return list(self.tensors)[index]
+
+    def get_tensor_mode(self, name: str) -> Any:
+        return self.tensors[name][0]
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        return self.tensors[name][1]
+
+    def get_tensor_shape(self, name: str) -> Dims:
+        return self.tensors[name][2]
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Dims]:
+        assert profile_index == 0
+        sides = self.tensors[name][2][1:]
+        return [(1, *sides), (2, *sides), (self.largest, *sides)]
+
+    def create_runtime_config(self) -> Any:
+        self.library.config = FakeRuntimeConfig()
+        return self.library.config
+
+    def create_execution_context(self, runtime_config: Any) -> Any:
+        assert runtime_config is self.library.config
+        return FakeContext(self.library, self) if self.library.makes_contexts else None
+
+
+class FakeRuntimeConfig:
+    """`IRuntimeConfig`."""
+
+    cuda_graph_strategy: Any = None
+
+
+class FakeContext:
+    """`IExecutionContext`."""
+
+    def __init__(self, library: FakeLibrary, engine: FakeEngine) -> None:
+        self.library = library
+        self.engine = engine
+        self.addresses: dict[str, int] = {}
+        self.shape: Dims = ()
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self.addresses[name] = memory
+        return name in self.engine.tensors
+
+    def set_input_shape(self, name: str, shape: Dims) -> bool:
+        self.shape = shape
+        return shape[0] <= self.engine.largest
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        if self.library.refuses_runs:
+            self.library.logger.log(tensorrt_rtx.ILogger.ERROR, "no run today")
+            return False
+        cuda, batch = self.library.cuda, self.shape[0]
+        self.library.batches.append(batch)
+        pixels = cuda.at(self.addresses["pixels"], 4 * batch).reshape(batch, 4)
+        total = cuda.at(self.addresses["total"], 4 * batch).view(np.float32)
+        bright = cuda.at(self.addresses["bright"], batch).view(np.bool_)
+
+        def kernel() -> Any:
+            if (pixels == POISON).any():
+                return real_cuda.cudaError_t.cudaErrorLaunchFailure
+            total[:] = pixels.sum(1)
+            bright[:] = pixels.sum(1) > 9
+            return None
+
+        cuda.begin(stream_handle, kernel)
+        return True
+
+
+class FakeRuntime:
+    """`Runtime`."""
+
+    def __init__(self, library: FakeLibrary) -> None:
+        self.library = library
+
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
+        if serialized_engine != b"a plan":
+            self.library.logger.log(tensorrt_rtx.ILogger.ERROR, "magicTag is wrong")
+            return None
+        self.library.logger.log(tensorrt_rtx.ILogger.WARNING, "compiled for many GPUs")
+        return self.library.engine
+
+
+class FakeLibrary:
+    """The module `tensorrt_rtx`, on a GPU of its own.
+
+    Attributes:
+        cuda: That GPU.
+        engine: What its plan holds.
+        config: The last runtime configuration.
+        batches: The size of every run, in order.
+        makes_contexts: Whether there is room for a context.
+        refuses_runs: Whether a run is refused at once.
+    """
+
+    ILogger = tensorrt_rtx.ILogger
+    TensorIOMode = tensorrt_rtx.TensorIOMode
+    CudaGraphStrategy = tensorrt_rtx.CudaGraphStrategy
+    nptype = staticmethod(tensorrt_rtx.nptype)
+
+    def __init__(self) -> None:
+        self.cuda = FakeCuda()
+        self.engine = FakeEngine(self)
+        self.config: Any = None
+        self.batches: list[int] = []
+        self.makes_contexts = True
+        self.refuses_runs = False
+        self.logger: Any = None
+
+    def Runtime(self, logger: Any) -> FakeRuntime:  # noqa: N802
+        self.logger = logger
+        return FakeRuntime(self)
