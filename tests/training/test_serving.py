@@ -141,9 +141,23 @@ def test_certainty_is_0_and_255() -> None:
         assert answer.unique().tolist() == [wanted]
 
 
-def test_a_side_that_does_not_divide_the_frame_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`image_size` \(=160\) must divide .* \(448\)"):
-        graph_around(lambda x: x, 160)
+@pytest.mark.parametrize("image_size", [160, 192, 256])
+def test_another_side_is_answered_in_the_contracts(image_size: int) -> None:
+    """What the network says of each place comes back there: a ramp stays the ramp it was."""
+    places = torch.arange(image_size) + 0.5
+    levels = 0.2 + 0.6 * places / image_size
+    map_ = torch.logit(levels).expand(1, 1, image_size, image_size)
+    pair = torch.cat((map_, map_.flip(3)))  # of the frame and of its mirror image
+    answer, _ = graph_around(lambda _: pair, image_size).look(torch.zeros(1, *contract.FRAME.shape))
+    assert answer.shape == (1, *contract.NODULE_PROBABILITY.shape)
+    wanted = 0.2 + 0.6 * (np.arange(224) + 0.5) / 224
+    inner = slice(2, -2)  # beyond the outermost centres there is nothing to interpolate with
+    assert np.allclose(answer[0, 0, :, inner].numpy(), wanted[inner], atol=1e-5)
+
+
+def test_a_network_larger_than_the_frame_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"a side of 464 px came, .* from 1 to 448 was wanted"):
+        graph_around(lambda x: x, 464)
 
 
 def test_quantising_covers_the_bytes() -> None:

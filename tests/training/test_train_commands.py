@@ -17,7 +17,7 @@ from small_recipes import SMALL_RECIPE, make_small, write_recipe
 from small_sets import BUSI_ROWS, DDTI_ROWS, HEIGHT_PX, WIDTH_PX, write_sets
 from thyroid_training.cli import main
 
-COMMANDS = ("classification", "cross-validate", "final", "phantoms", "segmentation")
+COMMANDS = ("classification", "cross-validate", "curve", "final", "phantoms", "segmentation")
 FITTING = tuple(name for name in COMMANDS if name != "phantoms")
 
 # Every command's help, and phantoms, in a process of its own: none of it may need torch.
@@ -97,8 +97,14 @@ def test_a_folder_without_sets_is_refused(tmp_path: Path, recipe: Path, command:
     assert not out.exists()
 
 
-@pytest.mark.parametrize("command", FITTING)
-@pytest.mark.parametrize("option", ["--data", "--recipe", "--resnet18-weights"])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *((command, option) for command in FITTING for option in ("--data", "--recipe")),
+        *((command, "--resnet18-weights") for command in FITTING if command != "curve"),
+        ("curve", "--stages"),
+    ],
+)
 def test_a_path_that_is_not_there_is_wrong_usage(
     tmp_path: Path, recipe: Path, command: str, option: str
 ) -> None:

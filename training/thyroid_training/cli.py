@@ -40,11 +40,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def _fits(command: _Command) -> _Command:
-    """Give a command the options from which the fits are made."""
+    """Give a command the options from which all fits are made."""
     for option in (
-        click.option(
-            "--threads", type=click.IntRange(1), help="CPU threads; all cores where not given."
-        ),
         click.option(
             "--resnet18-weights",
             type=_FILE,
@@ -55,6 +52,17 @@ def _fits(command: _Command) -> _Command:
             type=_FILE,
             help="ImageNet weights to begin with: R50+ViT-B/16 (.npz) for the paper size; the "
             "compact size has EfficientNet-Lite0's installed.",
+        ),
+    ):
+        command = option(command)
+    return _runs(command)
+
+
+def _runs(command: _Command) -> _Command:
+    """Give a command the options that say what is fitted, how, and where it is kept."""
+    for option in (
+        click.option(
+            "--threads", type=click.IntRange(1), help="CPU threads; all cores where not given."
         ),
         click.option(
             "--recipe",
@@ -86,9 +94,9 @@ def _open(
     data: Path,
     out: Path,
     recipe: Path,
-    transunet_weights: Path | None,
-    resnet18_weights: Path | None,
     threads: int | None,
+    transunet_weights: Path | None = None,
+    resnet18_weights: Path | None = None,
 ) -> FoldFits:
     import torch
 
@@ -159,6 +167,58 @@ def cross_validate(*, out: Path, **options: Any) -> None:
     write_report(results, out / REPORT_FOLDER)
     click.echo((out / REPORT_FOLDER / TABLES_FILE).read_text(encoding="utf-8"), nl=False)
     click.echo(f"wrote the report into {out / REPORT_FOLDER}")
+
+
+@main.command()
+@_runs
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    help="TransUNet to fit, such as side_192, all of them in curve_variants.py; repeatable.",
+)
+@click.option(
+    "--fold",
+    "folds",
+    multiple=True,
+    type=click.IntRange(0, FOLDS - 1),
+    help="Which is held out while those are fitted; repeatable.",
+)
+@click.option(
+    "--stages",
+    type=_FILE,
+    default=Path("model_repository/resnet18/1/model.onnx"),
+    show_default=True,
+    help="ResNet-18 whose stages are judged at several sides of the region.",
+)
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("docs/figures/cross_validation.json"),
+    show_default=True,
+    help="Of `cross-validate`, for the shipped TransUNet where it is not fitted here.",
+)
+def curve(
+    *,
+    out: Path,
+    variants: tuple[str, ...],
+    folds: tuple[int, ...],
+    stages: Path,
+    report: Path,
+    **options: Any,
+) -> None:
+    """Judge networks of other sides and widths by the shipped recipe.
+
+    Fits what is named and missing, then judges all that lies in the folder.
+    """
+    from thyroid_training.curve_accuracy import write_accuracies
+    from thyroid_training.curve_variants import fit_variant
+
+    fits = _open(out=out, **options)
+    for variant in variants:
+        for fold in folds:
+            fit_variant(fits, variant, fold, out)
+    click.echo(f"wrote {write_accuracies(fits, out, stages, report)}")
 
 
 @main.command()

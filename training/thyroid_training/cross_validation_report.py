@@ -138,7 +138,7 @@ def report_figures(results: CrossValidation) -> dict[str, Any]:
             "images": len(results.explanations.groups),
             "figures": explanation_intervals(results.explanations),
         }
-    plain: dict[str, Any] = _plain(document)
+    plain: dict[str, Any] = plain_figures(document)
     return plain
 
 
@@ -187,16 +187,16 @@ def _served(results: CrossValidation, served: Served) -> dict[str, object]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain_figures(value: Any) -> Any:
     """As JSON has it: dataclasses as objects, arrays as lists, what is not a number as null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _plain(dataclasses.asdict(value))
+        return plain_figures(dataclasses.asdict(value))
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain_figures(item) for name, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain_figures(value.tolist())
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain_figures(item) for item in value]
     if isinstance(value, float):
         return round(value, _DECIMALS) if math.isfinite(value) else None
     return value

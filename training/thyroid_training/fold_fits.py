@@ -89,7 +89,7 @@ class FoldFits:
             RunError: The folder holds a run of another recipe.
         """
         samples = self.fitted_on(fold)
-        return _as_read(
+        return as_read(
             train_segmentation(
                 self.recipe,
                 samples,
@@ -107,7 +107,7 @@ class FoldFits:
         """
         samples = self.fitted_on(fold)
         graded = sum(sample.label is not None for sample in samples)
-        return _as_read(
+        return as_read(
             train_classification(
                 self.recipe,
                 lambda: labelled_nodules(samples, segmentation),
@@ -134,7 +134,7 @@ class FoldFits:
         return self._out / ("final" if fold is None else f"fold_{fold}")
 
 
-def _as_read(network: Network) -> Network:
+def as_read(network: Network) -> Network:
     """Lay weights out as those of a network that was read.
 
     A fit leaves them channels last, which sums in another order: the figures of a fold would differ

@@ -46,18 +46,35 @@ def fit_linear_layer(
     require_both_grades([nodule.sample.label for nodule in nodules], "what is fitted on")
     network.eval()
     means = [mean_features(network, _regions(nodule)) for nodule in nodules]
-    labels = np.repeat([nodule.sample.label for nodule in nodules], [len(rows) for rows in means])
+    grades = np.array([nodule.sample.label for nodule in nodules], np.int64)
+    labels = np.repeat(grades, [len(rows) for rows in means])
+    weight, bias = linear_weights(np.concatenate(means), labels, inverse_regularisation)
+    with torch.no_grad():
+        network.fc.weight.copy_(torch.from_numpy(weight)[None])
+        network.fc.bias.fill_(bias)
+    return network
+
+
+def linear_weights(
+    means: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], inverse_regularisation: float
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Fit the linear layer's numbers: both grades count alike.
+
+    Args:
+        means: FP64 [N, width], see `mean_features`.
+        labels: INT64 [N], 1 malignant, 0 benign, some of each.
+        inverse_regularisation: scikit-learn's C, for features of unit variance.
+
+    Returns:
+        Weight, FP64 [width], and bias: the logit is their product with the means, plus the bias.
+    """
     scaler = StandardScaler()
     regression = LogisticRegression(
         C=inverse_regularisation, class_weight="balanced", max_iter=_MOST_ITERATIONS
-    ).fit(scaler.fit_transform(np.concatenate(means)), labels)
+    ).fit(scaler.fit_transform(means), labels)
     # What the scaler does is part of the layer.
-    weight = regression.coef_[0] / scaler.scale_
-    bias = regression.intercept_[0] - weight @ scaler.mean_
-    with torch.no_grad():
-        network.fc.weight.copy_(torch.from_numpy(weight)[None])
-        network.fc.bias.fill_(float(bias))
-    return network
+    weight = np.asarray(regression.coef_[0] / scaler.scale_, np.float64)
+    return weight, float(regression.intercept_[0] - weight @ scaler.mean_)
 
 
 @torch.no_grad()
@@ -66,7 +83,7 @@ def mean_features(network: ResNet18, regions: npt.NDArray[np.uint8]) -> npt.NDAr
 
     Args:
         network: In evaluation mode.
-        regions: UINT8 [N, ROI_SIDE_PX, ROI_SIDE_PX].
+        regions: UINT8 [N, S, S], S a multiple of 32.
 
     Returns:
         FP64 [N, channels of all stages].

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thyroid_pipeline import contract
+from thyroid_training.area_mean import AreaMean
 from thyroid_training.calibration import Calibration
 from thyroid_training.ood import OodGate
 from thyroid_training.operating_point import OperatingPoint
@@ -39,20 +40,18 @@ class SegmentationGraph(nn.Module):
     """TransUNet as `contract.TRANSUNET`: frame to quantised nodule probability and strangeness.
 
     Args:
-        network: Its input's side must divide the frame's.
+        network: Its input's side is at most the frame's.
         gate: Of the network's features; the default finds no frame strange.
+
+    Raises:
+        ValueError: The network's input is larger than the frame.
     """
 
     def __init__(self, network: TransUNet, gate: OodGate | None = None) -> None:
         super().__init__()
         self.network = network
         self.gate = gate or OodGate(1, network.feature_count)
-        self.pool = contract.FRAME_SIDE_PX // network.config.image_size
-        if self.pool * network.config.image_size != contract.FRAME_SIDE_PX:
-            raise ValueError(
-                f"`image_size` (={network.config.image_size}) must divide the frame's side "
-                f"({contract.FRAME_SIDE_PX}): the downsample in the graph is a plain average pool"
-            )
+        self.shrink = AreaMean(contract.FRAME_SIDE_PX, network.config.image_size)
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
         """Where the nodule is, and how unlike the frame is to those that the network knows.
@@ -80,13 +79,21 @@ class SegmentationGraph(nn.Module):
             probability: FP32 [B, 1, NETWORK_SIDE_PX, NETWORK_SIDE_PX], 0 to 1.
             features: FP32 [B, feature_count], see `TransUNet.forward_with_features`.
         """
-        x = normalise(F.avg_pool2d(frame.to(torch.float32), self.pool))
+        x = normalise(self.shrink(frame.to(torch.float32)))
         pairs = torch.stack((x, x.flip(3)), dim=1)  # [B, 2, 1, S, S]
         logits, features = self.network.forward_with_features(pairs.flatten(0, 1))
         seen = torch.sigmoid(logits).unflatten(0, (-1, 2))  # type: ignore[no-untyped-call]
-        probability = (seen[:, 0] + seen[:, 1].flip(3)) / 2
+        probability = _to_contract((seen[:, 0] + seen[:, 1].flip(3)) / 2)
         pooled = features.unflatten(0, (-1, 2)).mean(dim=1)  # type: ignore[no-untyped-call]
         return probability, pooled
+
+
+def _to_contract(probability: Tensor) -> Tensor:
+    """[B, 1, S, S] to [B, 1, NETWORK_SIDE_PX, NETWORK_SIDE_PX]."""
+    side = contract.NETWORK_SIDE_PX
+    if probability.shape[-1] == side:
+        return probability
+    return F.interpolate(probability, size=(side, side), mode="bilinear", align_corners=False)
 
 
 class ClassificationGraph(nn.Module):
