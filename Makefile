@@ -39,7 +39,7 @@ docs: .venv/.dev ## The figures in the documents, the dashboard, the picture of 
 bench: .venv/.dev ## Floor, scenarios and knee, the short way; the report is in runs/benchmarks
 	$(BIN)/python benchmarks/scenarios.py suite --short
 
-bench-full: .venv/.dev ## The same at length, the peers and perf_analyzer
+bench-full: .venv/.dev ## All of docs/performance.md at length: soak, layouts, peers, perf_analyzer too
 	$(BIN)/python benchmarks/scenarios.py suite --full --beside runs/cache
 
 serve: .venv/.server ## The server in the foreground: gRPC on 8001, HTTP on 8000, metrics on 8002

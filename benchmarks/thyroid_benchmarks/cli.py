@@ -16,6 +16,7 @@ from thyroid_benchmarks.cli_comparisons import (
     peers,
 )
 from thyroid_benchmarks.cli_parts import (
+    CHECKOUT,
     FOLDER,
     Pace,
     Setting,
@@ -25,7 +26,8 @@ from thyroid_benchmarks.cli_parts import (
 )
 from thyroid_benchmarks.compare import DEFAULT_ALLOWED, compare
 from thyroid_benchmarks.console import floor_lines, knee_line, run_line, with_ends
-from thyroid_benchmarks.layouts_command import layouts
+from thyroid_benchmarks.kept import keep
+from thyroid_benchmarks.layouts_command import layouts, measured_layouts
 from thyroid_benchmarks.measure import Measured, measure
 from thyroid_benchmarks.preparation import floor_in_a_process
 from thyroid_benchmarks.report import render_report
@@ -127,8 +129,8 @@ def floor(*, setting: Setting, cases: int, rounds: int) -> None:
 @click.option(
     "--beside",
     type=FOLDER,
-    help="Compare with the peers as well, and cross-check by perf_analyzer; what both need is "
-    "fetched into this folder. About 12 minutes more for --short, two hours for --full.",
+    help="Compare with the peers and with other layouts as well, and cross-check by perf_analyzer; "
+    "what peers and perf_analyzer need is fetched into this folder.",
 )
 @setting_options(images=False)
 def suite(*, form: str, beside: Path | None, setting: Setting) -> None:
@@ -151,6 +153,8 @@ def suite(*, form: str, beside: Path | None, setting: Setting) -> None:
     if beside is not None:
         parts["peers"], compared = measured_peers(plan.peers, subject, setting, beside)
         extra += compared
+        parts["layouts"], laid, _ = measured_layouts(plan, subject, setting, pool)
+        extra += laid
     setting.write(
         subject, started, runs=runs, beside=extra, lowest=lowest, found=found, parts=parts
     )
@@ -169,6 +173,25 @@ def report(*, result: Path, html: Path | None) -> None:
     target = html or result.with_name("report.html")
     target.write_text(render_report(_read(result)), encoding="utf-8")
     click.echo(target)
+
+
+@main.command(name="keep")
+@click.argument("result", type=_FILE)
+@click.option(
+    "--into",
+    type=FOLDER,
+    default=CHECKOUT / "docs" / "figures" / "performance",
+    show_default=False,
+    help="[default: docs/figures/performance of this checkout]",
+)
+def keep_command(*, result: Path, into: Path) -> None:
+    """Keep each part of a RESULT as a file of its own; `make docs` then fills the documents."""
+    try:
+        paths = keep(_read(result), into)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    for path in paths:
+        click.echo(path)
 
 
 @main.command(name="compare")

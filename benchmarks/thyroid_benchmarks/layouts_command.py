@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from thyroid_benchmarks.cli_parts import Setting, now, setting_options
 from thyroid_benchmarks.console import floor_lines
+from thyroid_benchmarks.floor import Floor
 from thyroid_benchmarks.layouts_contestants import Layout, as_contestants, make_layouts
 from thyroid_benchmarks.layouts_results import layout_lines, layouts_document
+from thyroid_benchmarks.measure import Measured, Subject
 from thyroid_benchmarks.peer_comparison import compare_peers
-from thyroid_benchmarks.peer_figures import PeerPlan
 from thyroid_benchmarks.peer_list import OURS
 from thyroid_benchmarks.preparation import floor_in_a_process
-from thyroid_benchmarks.scenarios import Wish
-from thyroid_benchmarks.suite import FULL, SHORT
+from thyroid_benchmarks.suite import FULL, SHORT, Plan
 from thyroid_benchmarks.verdict import Rules
 from thyroid_server.cores import usable_cores
 
-_SHORT_PLAN = PeerPlan(rounds=2, wish=Wish(duration_s=6, warmup_s=1.5))
-_FULL_PLAN = PeerPlan(rounds=5, wish=Wish(duration_s=20, warmup_s=3))
 _NOWHERE = "127.0.0.1:0"  # every layout has a server of its own
 
 
@@ -56,29 +56,49 @@ def layouts(
     Nothing else should be at work meanwhile. Exit code 1 where a layout could not be measured.
     """
     started = now()
-    plan, suite = (_FULL_PLAN, FULL) if form == "full" else (_SHORT_PLAN, SHORT)
-    wish = replace(plan.wish, duration_s=duration_s or plan.wish.duration_s)
-    # What counts here are ratios of many short runs: each must be right, but need not be long.
-    rules = Rules(min_duration_s=wish.duration_s / 2, min_requests=1, min_compared=1)
-    plan = replace(plan, clients=clients, rounds=rounds or plan.rounds, wish=wish, rules=rules)
+    suite = FULL if form == "full" else SHORT
+    wish = replace(suite.layouts.wish, duration_s=duration_s or suite.layouts.wish.duration_s)
+    plan = replace(suite.layouts, clients=clients, rounds=rounds or suite.layouts.rounds, wish=wish)
     chosen = _chosen(setting.model_repository, only)
     pool = setting.pool()
+    subject = setting.subject(_NOWHERE, pool)
+    result, runs, floor = measured_layouts(
+        replace(suite, layouts=plan), subject, setting, pool, chosen
+    )
+    setting.write(subject, started, beside=runs, lowest=floor, parts={"layouts": result})
+    raise SystemExit(any(one["fault"] for one in result["contestants"]))
+
+
+def measured_layouts(
+    suite: Plan,
+    subject: Subject,
+    setting: Setting,
+    pool: Path,
+    chosen: Sequence[Layout] | None = None,
+) -> tuple[dict[str, Any], list[Measured], Floor]:
+    """Measure the floor and the layouts; return the part of the result, its runs, and the floor.
+
+    Args:
+        suite: Says how much, of the floor and of the layouts.
+        subject: Images and right answers.
+        setting: Says whose layouts.
+        pool: The folder of the images.
+        chosen: Which layouts, ours among them; all by default.
+    """
+    if chosen is None:
+        chosen = make_layouts(setting.model_repository, usable_cores())
     floor = floor_in_a_process(
         pool, setting.model_repository, suite.floor_cases, suite.floor_rounds
     )
     click.echo(floor_lines(floor))
-    subject = setting.subject(_NOWHERE, pool, rules)
-    contestants = as_contestants(chosen, setting.model_repository, subject)
-    comparison = asyncio.run(compare_peers(contestants, subject, plan, click.echo))
+    # What counts here are ratios of many short runs: each must be right, but need not be long.
+    rules = Rules(min_duration_s=suite.layouts.wish.duration_s / 2, min_requests=1, min_compared=1)
+    own, plan = replace(subject, rules=rules), replace(suite.layouts, rules=rules)
+    contestants = as_contestants(chosen, setting.model_repository, own)
+    comparison = asyncio.run(compare_peers(contestants, own, plan, click.echo))
     click.echo(layout_lines(comparison, chosen, floor))
-    setting.write(
-        subject,
-        started,
-        beside=[run.measured for run in comparison.runs],
-        lowest=floor,
-        parts={"layouts": layouts_document(comparison, chosen, floor)},
-    )
-    raise SystemExit(bool(comparison.faults))
+    result = layouts_document(comparison, chosen, floor)
+    return result, [run.measured for run in comparison.runs], floor
 
 
 def _chosen(model_repository: Path, only: tuple[str, ...]) -> list[Layout]:

@@ -40,6 +40,7 @@ class Plan:
         rules: What runs must keep to.
         peers: The comparison with peers, where it is wanted.
         cross_check: The cross-check by perf_analyzer, likewise.
+        layouts: The comparison with other layouts of ours, likewise.
     """
 
     images: int
@@ -55,6 +56,7 @@ class Plan:
     rules: Rules = field(default_factory=Rules)
     peers: PeerPlan = field(default_factory=PeerPlan)
     cross_check: CrossCheckPlan = field(default_factory=CrossCheckPlan)
+    layouts: PeerPlan = field(default_factory=PeerPlan)
 
 
 # Under 10 minutes on two cores, images and right answers included.
@@ -71,6 +73,7 @@ SHORT = Plan(
     resolution=0.1,
     peers=PeerPlan(rounds=2, layouts=("throughput",)),
     cross_check=CrossCheckPlan(rounds=2),
+    layouts=PeerPlan(rounds=2, wish=Wish(duration_s=6, warmup_s=1.5)),
 )
 # About an hour.
 FULL = Plan(
@@ -87,6 +90,7 @@ FULL = Plan(
     rules=Rules(min_duration_s=60, min_requests=400),
     peers=PeerPlan(rounds=5, wish=Wish(duration_s=30, warmup_s=3)),
     cross_check=CrossCheckPlan(rounds=4, wish=Wish(duration_s=60, warmup_s=5)),
+    layouts=PeerPlan(rounds=5, wish=Wish(duration_s=20, warmup_s=3)),
 )
 
 

@@ -23,6 +23,7 @@ DOCUMENTS = (
     "docs/design.md",
     "docs/engines.md",
     "docs/model_card.md",
+    "docs/performance.md",
     "docs/results_schema.md",
 )
 COMMANDS = {

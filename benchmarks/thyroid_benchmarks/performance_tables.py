@@ -1,0 +1,253 @@
+"""The tables of docs/performance.md that come of one suite: floor, scenarios, breakdown, knee.
+
+Pure functions from a result document to Markdown. An INVALID run stands in its table as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from thyroid_benchmarks.breakdown import BETWEEN
+from thyroid_benchmarks.markdown import (
+    NONE,
+    NOT_MEASURED,
+    Document,
+    cell,
+    find_run,
+    table,
+    verdict_cell,
+)
+from thyroid_benchmarks.report import figure
+from thyroid_benchmarks.server_times import PARTS
+
+_PERCENTILES = ("50", "90", "95", "99")
+_BYTES_PER_GIB = 2**30
+_COMMIT_DIGITS = 12
+# With these a closed loop is set beside the floor, and its time is divided.
+ALONE, CROWD = "single-stream", "8 clients"
+
+
+def origin_table(suite: Document, layouts: Document, peers: Document, cross_check: Document) -> str:
+    """Say when, on what and with what each document was measured; once where all say the same."""
+    documents = {"suite": suite, "layouts": layouts, "peers": peers, "cross-check": cross_check}
+    facts = {name: _facts(document) for name, document in documents.items()}
+    rows = []
+    for label in facts["suite"]:
+        said = {name: own[label] for name, own in facts.items()}
+        if len(set(said.values())) == 1:
+            rows.append([label, said["suite"]])
+        else:
+            rows.append([label, "; ".join(f"{name}: {value}" for name, value in said.items())])
+    return table(["", "measured with"], rows)
+
+
+def floor_table(document: Document) -> str:
+    """What the two networks do alone."""
+    floor = document["floor"]
+    if floor is None:
+        return f"The floor was {NOT_MEASURED}."
+    cores = floor["cores"]
+    rows = [
+        [
+            f"one case after another, {cores} threads",
+            cell(floor["sequential_per_s"], 2),
+            cell(floor["sequential_ms"]),
+        ],
+        *(
+            [f"{name}, {cores} threads", NONE, cell(value)]
+            for name, value in floor["network_ms"].items()
+        ),
+        [
+            f"{cores} cases at once, one thread each",
+            cell(floor["parallel_per_s"], 2),
+            cell(floor["parallel_ms"]),
+        ],
+    ]
+    return table(["networks alone", "cases/s", "median, ms"], rows)
+
+
+def scenario_table(document: Document) -> str:
+    """Every scenario with its rate, its latencies and its verdict."""
+    rows = [
+        [
+            run["scenario"]["name"],
+            run["scenario"]["loop"],
+            figure(run["summary"]["requests"], 0),
+            figure(sum(run["summary"]["failures"].values()), 0),
+            cell(run["summary"]["rate_per_s"], 2),
+            cell(run["summary"]["goodput_per_s"], 2),
+            *(cell(run["summary"]["latency_ms"].get(name)) for name in _PERCENTILES),
+            verdict_cell(run["verdict"]),
+        ]
+        for run in document["runs"]
+    ]
+    head = ["scenario", "loop", "requests", "failed", "screenings/s", "within the bound/s"]
+    return table([*head, *(f"p{name}, ms" for name in _PERCENTILES), "verdict"], rows)
+
+
+def efficiency_table(document: Document) -> str:
+    """The closed loops beside the floor."""
+    floor = document["floor"]
+    if floor is None:
+        return f"The floor was {NOT_MEASURED}."
+    rows = []
+    for run in document["runs"]:
+        efficiency = run["efficiency"]
+        if efficiency is None:
+            continue
+        way = efficiency["floor"]
+        alone = run["scenario"]["name"] == ALONE
+        above = above_floor(run, floor) if alone else None
+        rows.append(
+            [
+                run["scenario"]["name"],
+                cell(run["summary"]["rate_per_s"], 2),
+                f"{cell(floor[f'{way}_per_s'], 2)}, {way}",
+                cell(efficiency, 3),
+                cell(run["summary"]["latency_ms"].get("50")),
+                cell(above),
+                run["verdict"]["word"],
+            ]
+        )
+    head = ["closed loop", "screenings/s", "floor, cases/s", "serving efficiency", "p50, ms"]
+    return table([*head, "p50 above the floor's median, ms", "verdict"], rows)
+
+
+def above_floor(run: Mapping[str, Any], floor: Mapping[str, Any]) -> dict[str, float | None] | None:
+    """Take the median case of the sequential floor from a run's p50, both in ms.
+
+    Returns:
+        The difference; its ends are the widest that the two intervals allow. None where the run
+        has no latency.
+    """
+    median, lowest = run["summary"]["latency_ms"].get("50"), floor["sequential_ms"]
+    if median is None:
+        return None
+    return {
+        end: _less(median[end], lowest[other])
+        for end, other in (("value", "value"), ("low", "high"), ("high", "low"))
+    }
+
+
+def breakdown_table(document: Document) -> str:
+    """Where the mean time of a screening goes, for one client and for eight."""
+    rows: list[Sequence[str]] = []
+    for name in (ALONE, CROWD):
+        run = find_run(document, name)
+        if run is None or run["breakdown"] is None:
+            rows.append([name, NOT_MEASURED, *[NONE] * (len(PARTS) + 3)])
+            continue
+        found = run["breakdown"]["rows"]
+        rows += [_breakdown_row(name, row) for row in found]
+        sum_ms = sum(row["mean_ms"] for row in found if row["counts"])
+        told = f"**end to end**, {run['verdict']['word']}"
+        rows.append([name, told, f"**{figure(sum_ms, 2)}**", *[NONE] * (len(PARTS) + 2)])
+    return table(["scenario", "where", "mean, ms", *PARTS, "other", "batch"], rows)
+
+
+def knee_table(document: Document) -> str:
+    """Every rate that the search for the knee tried."""
+    knee = document["knee"]
+    if knee is None:
+        return f"The knee was {NOT_MEASURED}."
+    rows = [
+        [
+            figure(probe["rate_per_s"], 2),
+            "yes" if probe["passed"] else "no",
+            cell(probe["run"]["summary"]["rate_per_s"], 2),
+            cell(probe["run"]["summary"]["latency_ms"].get("50")),
+            cell(probe["run"]["summary"]["latency_ms"].get("99")),
+            verdict_cell(probe["run"]["verdict"]),
+        ]
+        for probe in sorted(knee["probes"], key=lambda probe: float(probe["rate_per_s"]))
+    ]
+    head = ["offered/s", "passed", "screenings/s", "p50, ms", "p99, ms", "verdict"]
+    return f"{knee_sentence(knee)}\n\n{table(head, rows)}"
+
+
+def knee_sentence(knee: Mapping[str, Any]) -> str:
+    """Say between which rates the knee lies."""
+    failed = knee["failed_per_s"]
+    above = (
+        "no rate above it was tried and failed"
+        if failed is None
+        else f"the lowest rate above it that failed is {figure(failed, 2)}"
+    )
+    return (
+        f"**{figure(knee['passed_per_s'], 2)} requests a second passed**; {above}. The search "
+        f"stopped because {knee['stopped']}."
+    )
+
+
+def soak_table(document: Document) -> str:
+    """The soak and the memory of the server and all of its processes during it."""
+    run = find_run(document, "soak")
+    if run is None:
+        return "These figures hold no soak: only the full form runs one."
+    memory = run["observed"]["memory"]
+    held = [size / _BYTES_PER_GIB for size in memory["resident_bytes"]] if memory else []
+    rows = [
+        [
+            run["scenario"]["name"],
+            figure(run["summary"]["duration_s"], 0),
+            figure(run["summary"]["requests"], 0),
+            figure(sum(run["summary"]["failures"].values()), 0),
+            f"{figure(min(held), 2)} to {figure(max(held), 2)}" if held else NOT_MEASURED,
+            growth_cell(memory and memory["growth"]),
+            cell(memory["slope_mb_per_hour"]) if memory else NONE,
+            verdict_cell(run["verdict"]),
+        ]
+    ]
+    head = ["scenario", "s", "requests", "failed", "resident, GiB", "growth", "MB an hour"]
+    return table([*head, "verdict"], rows)
+
+
+def growth_cell(growth: float | None) -> str:
+    """Write by what share the memory has grown."""
+    return NOT_MEASURED if growth is None else f"{growth:+.2%}"
+
+
+def _breakdown_row(scenario: str, row: Mapping[str, Any]) -> list[str]:
+    parts = row["part_ms"]
+    name = row["name"] if row["counts"] else f"{row['name']} (beside, not in the sum)"
+    return [
+        scenario,
+        f"{name}: scheduling, copying" if row["name"] == BETWEEN else name,
+        figure(row["mean_ms"], 2),
+        *(figure(parts.get(part), 2) for part in PARTS),
+        figure(row["overhead_ms"] if parts else None, 2),
+        figure(row["mean_batch"], 2),
+    ]
+
+
+def _facts(document: Document) -> dict[str, str]:
+    machine, commit, pool = document["machine"], document["commit"], document["pool"]
+    called = (commit["commit"] or "unknown")[:_COMMIT_DIGITS]
+    return {
+        "begun": document["started"],
+        "commit": f"{called}, with changes" if commit["changed"] else called,
+        "processor": machine["processor"],
+        "cores": f"{machine['cores']} of {machine['cores_of_machine']}",
+        "memory": f"{machine['memory_bytes'] / _BYTES_PER_GIB:.1f} GiB",
+        "system": machine["system"],
+        "networks": str(document["server"]["weights"]),
+        "images": (
+            f"{pool['images']}: {pool['nodule']} with a nodule, {pool['no_nodule']} without, "
+            f"{pool['corrupt']} corrupt; {figure(pool['mean_bytes'], 0)} bytes on average"
+        ),
+        "seeds": f"images {document['seeds']['pool']}, order {document['seeds']['order']}",
+        "versions": ", ".join(
+            [
+                f"Python {machine['python']}",
+                *(
+                    f"{name} {version or 'not installed'}"
+                    for name, version in document["versions"].items()
+                ),
+            ]
+        ),
+    }
+
+
+def _less(some: float | None, other: float | None) -> float | None:
+    return None if some is None or other is None else some - other
