@@ -11,6 +11,7 @@ from tritonclient.grpc.model_config_pb2 import (
 )
 
 from thyroid_export.profiles import (
+    LEAST_INSTANCES_BEHIND_A_QUEUE,
     MAX_QUEUE_REQUESTS,
     QUEUE_TIMEOUT_S,
     SERVING,
@@ -73,13 +74,17 @@ def _serve(config: ModelConfig, serving: Serving) -> None:
     batching = config.dynamic_batching
     batching.preferred_batch_size.extend(serving.preferred_batch_sizes)
     batching.max_queue_delay_microseconds = serving.queue_delay_us
-    policy = batching.default_queue_policy
+    if serving.instances >= LEAST_INSTANCES_BEHIND_A_QUEUE:
+        _bound_queue(batching.default_queue_policy)
+    for key, value in sorted(serving.parameters.items()):
+        config.parameters[key].string_value = value
+
+
+def _bound_queue(policy: ModelQueuePolicy) -> None:
     policy.timeout_action = ModelQueuePolicy.TimeoutAction.Value("REJECT")
     policy.default_timeout_microseconds = QUEUE_TIMEOUT_S * 1_000_000
     policy.allow_timeout_override = True
     policy.max_queue_size = MAX_QUEUE_REQUESTS
-    for key, value in sorted(serving.parameters.items()):
-        config.parameters[key].string_value = value
 
 
 def _warm_up(config: ModelConfig, model: contract.Model) -> None:

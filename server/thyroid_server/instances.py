@@ -16,10 +16,12 @@ from thyroid_server.core_pool import SHARE_CORES
 # Each instance is a process with all weights in it; beyond this many, requests share better by
 # taking several cores each.
 MOST_INSTANCES = 16
+# On one core, too: with a single instance behind a bounded queue Triton loses half seconds.
+LEAST_INSTANCES = 2
 
 
 def link_models(target: Path, repository: Path, profile: str | None, cores: int) -> None:
-    """Make a model repository of links into another, with an instance for each core.
+    """Make a model repository of links into another, with an instance for each core, at least two.
 
     Args:
         target: Becomes a link to `repository` where every configuration fits as it is; a folder
@@ -31,7 +33,7 @@ def link_models(target: Path, repository: Path, profile: str | None, cores: int)
     changed = {}
     for model in sorted(path for path in repository.iterdir() if path.is_dir()):
         file = _config_file(model, profile)
-        text = _text_for(file.read_text(encoding="utf-8"), min(cores, MOST_INSTANCES))
+        text = _text_for(file.read_text(encoding="utf-8"), _instances(cores))
         if text is not None:
             changed[file.relative_to(repository)] = text
     if not changed:
@@ -40,6 +42,10 @@ def link_models(target: Path, repository: Path, profile: str | None, cores: int)
     _link_around(target, repository, set(changed))
     for name, text in changed.items():
         (target / name).write_text(text, encoding="utf-8")
+
+
+def _instances(cores: int) -> int:
+    return max(LEAST_INSTANCES, min(cores, MOST_INSTANCES))
 
 
 def _config_file(model: Path, profile: str | None) -> Path:

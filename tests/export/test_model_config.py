@@ -101,14 +101,22 @@ def test_ensemble_connects_only_what_exists(profile: str) -> None:
 
 
 @every_profile
+def test_the_first_step_turns_away_what_is_too_much(profile: str) -> None:
+    config = parse(contract.STEPS[0], profile)
+    assert config.dynamic_batching.default_queue_policy.max_queue_size == 128
+
+
+@every_profile
 @pytest.mark.parametrize("model", contract.STEPS, ids=lambda model: model.name)
-def test_every_step_has_a_bounded_queue_and_its_engine(model: contract.Model, profile: str) -> None:
+def test_every_step_has_its_queue_and_its_engine(model: contract.Model, profile: str) -> None:
     config = parse(model, profile)
     policy = config.dynamic_batching.default_queue_policy
     assert policy.timeout_action == 0  # REJECT
-    assert policy.default_timeout_microseconds == 20_000_000
-    assert policy.allow_timeout_override
-    assert policy.max_queue_size == 128
+    # A single instance behind a bounded queue loses half seconds.
+    bounded = config.instance_group[0].count > 1
+    assert policy.default_timeout_microseconds == (20_000_000 if bounded else 0)
+    assert policy.allow_timeout_override == bounded
+    assert policy.max_queue_size == (128 if bounded else 0)
     assert all(size <= 16 for size in config.dynamic_batching.preferred_batch_size)
     assert config.dynamic_batching.max_queue_delay_microseconds <= 1000
     (group,) = config.instance_group
