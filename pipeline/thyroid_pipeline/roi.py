@@ -16,6 +16,7 @@ def cut_roi(
     box: tuple[int, int, int, int],
     geometry: Geometry,
     margin_share: float,
+    side_px: int = contract.ROI_SIDE_PX,
 ) -> npt.NDArray[np.uint8]:
     """Cut the square around a nodule out of the frame and scale it to the classifier's input.
 
@@ -24,16 +25,16 @@ def cut_roi(
         box: x, y, width, height of the nodule in pixels of the upright image.
         geometry: Of the frame.
         margin_share: Margin on each side, as a share of the box's longer side.
+        side_px: Of the region; another than the served one to study what it is worth.
 
     Returns:
-        UINT8 [ROI_SIDE_PX, ROI_SIDE_PX]. What lies beyond the frame is 0, as what lies beyond the
+        UINT8 [side_px, side_px]. What lies beyond the frame is 0, as what lies beyond the
         sector is: the square is never squeezed to fit.
     """
     x, y, side = roi_square(box, margin_share)
     frame_x, frame_y = geometry.to_frame(x, y)
-    roi_px = contract.ROI_SIDE_PX
     # From ROI pixel centres to frame pixel centres; the two scales differ by rounding only.
-    step_x, step_y = side * geometry.scale_x / roi_px, side * geometry.scale_y / roi_px
+    step_x, step_y = side * geometry.scale_x / side_px, side * geometry.scale_y / side_px
     matrix = np.array(
         [
             [step_x, 0.0, frame_x + 0.5 * step_x - 0.5],
@@ -43,7 +44,7 @@ def cut_roi(
     roi = cv2.warpAffine(
         frame,
         matrix,
-        (roi_px, roi_px),
+        (side_px, side_px),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(0,),

@@ -18,6 +18,8 @@ _RECORD = re.compile(r"[EWI]\d{4} \d\d:\d\d:\d\d")
 # What Triton says on a machine without a GPU, whatever its settings.
 _WITHOUT_GPU = re.compile(
     r"CudaDriverHelper has not been initialized|CUDA memory pool disabled|pinned system memory"
+    # Of the ensemble alone: what a model says of a missing driver has to be seen.
+    r"|unable to create stream for \S+: CUDA driver version is insufficient"
 )
 
 

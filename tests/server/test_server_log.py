@@ -18,6 +18,14 @@ ERROR = (
     'ValueError: weights\\n\\nAt:\\n  /seen/lone/1/model.py(3)"\n'
 )
 NO_GPU = 'E1123 18:44:45.720153 15681 server.cc:241] "CudaDriverHelper has not been initialized."\n'
+NO_STREAM = (
+    'E1124 04:59:20.219965 2618 ensemble_scheduler.cc:1468] "unable to create stream for '
+    'thyroid_screening: CUDA driver version is insufficient for CUDA runtime version"\n'
+)
+OF_A_MODEL = (
+    "E1124 04:59:20.219965 2618 model_lifecycle.cc:642] \"failed to load 'transunet' version 1: "
+    'cudaSetDevice on GPU 0 failed: CUDA driver version is insufficient"\n'
+)
 LAST = "error: creating server: Internal - failed to load all models\n"
 QUOTED = [
     "E1123 18:44:45.720274 15681 model_lifecycle.cc:642] "
@@ -57,8 +65,9 @@ def test_the_lack_of_a_gpu_is_passed_on_only_where_there_is_one(
     read: Any, has_gpu: bool, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr(server_log, "has_gpu", lambda: has_gpu)
-    read(NO_GPU + LAST)
-    assert capsys.readouterr().err == (NO_GPU if has_gpu else "") + LAST
+    read(NO_GPU + NO_STREAM + OF_A_MODEL + LAST)
+    # What a model says of it is the reason for which it cannot be served.
+    assert capsys.readouterr().err == (NO_GPU + NO_STREAM if has_gpu else "") + OF_A_MODEL + LAST
 
 
 def test_a_log_file_is_appended_to(read: Any, tmp_path: Path, capsys: Any) -> None:

@@ -17,7 +17,7 @@ from small_recipes import make_small, write_recipe
 from small_sets import write_sets
 from thyroid_pipeline import contract
 from thyroid_pipeline.roi import cut_roi
-from thyroid_training.curve_regions import _out_of_fold_logits, cut_region, judge_regions
+from thyroid_training.curve_regions import _out_of_fold_logits, judge_regions
 from thyroid_training.fit_classification import largest_box
 from thyroid_training.fold_fits import FoldFits, Sets, read_sets
 from thyroid_training.protocol import FOLDS
@@ -46,23 +46,17 @@ def fits(sets: Sets, tmp_path: Path) -> FoldFits:
     return FoldFits(recipe, sets, tmp_path / "runs", StartingWeights())
 
 
-def test_at_the_served_side_it_is_the_croppers_own(sets: Sets) -> None:
-    for sample in sets.ddti:
-        box = largest_box(sample.truth)
-        wanted = cut_roi(sample.frame, box, sample.geometry, MARGIN)
-        got = cut_region(sample.frame, box, sample.geometry, MARGIN, contract.ROI_SIDE_PX)
-        np.testing.assert_array_equal(got, wanted)
-
-
 @pytest.mark.parametrize("side", [128, 160, 192, 256])
 def test_another_side_shows_the_same_square(sets: Sets, side: int) -> None:
     """A ramp over the frame: its values at the region's ends do not depend on the side."""
     sample = sets.ddti[0]
-    ramp = np.tile(np.linspace(0, 255, contract.FRAME_SIDE_PX).astype(np.uint8), (448, 1))
+    ramp = np.tile(
+        np.linspace(0, 255, contract.FRAME_SIDE_PX).astype(np.uint8), (contract.FRAME_SIDE_PX, 1)
+    )
     x, y, width, height = largest_box(sample.truth)
     inner = (x + width // 3, y + height // 3, width // 3, height // 3)  # within the frame
     wanted = cut_roi(ramp, inner, sample.geometry, 0.0).astype(np.float64)
-    got = cut_region(ramp, inner, sample.geometry, 0.0, side)
+    got = cut_roi(ramp, inner, sample.geometry, 0.0, side)
     assert got.shape == (side, side)
     at = (np.arange(side) + 0.5) / side * contract.ROI_SIDE_PX - 0.5
     expected = np.interp(at, np.arange(contract.ROI_SIDE_PX), wanted[0])

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from thyroid_pipeline import contract
-from thyroid_pipeline.letterbox import Geometry
-from thyroid_pipeline.roi_square import roi_square
+from thyroid_pipeline.roi import cut_roi
 from thyroid_training.calibrated_calls import cross_fitted_calibration
 from thyroid_training.classification_scores import ClassificationScores, Classifier
 from thyroid_training.figures_classification import difference_intervals, score_intervals
-from thyroid_training.fit_classification import Box, LabelledNodule, outlined_nodules
+from thyroid_training.fit_classification import LabelledNodule, outlined_nodules
 from thyroid_training.fold_fits import FoldFits
 from thyroid_training.linear_layer import linear_weights, mean_features
 from thyroid_training.protocol import FOLDS
@@ -98,10 +96,7 @@ def _means(
     """What the linear layer reads of each region and of its mirror image: FP64 [N, width] each."""
     margin = contract.CropperParameters().margin_share
     regions = np.array(
-        [
-            cut_region(n.sample.frame, n.boxes[0], n.sample.geometry, margin, side_px)
-            for n in nodules
-        ]
+        [cut_roi(n.sample.frame, n.boxes[0], n.sample.geometry, margin, side_px) for n in nodules]
     )
     parts = [regions[begin : begin + _BATCH] for begin in range(0, len(regions), _BATCH)]
     plain = np.concatenate([mean_features(stages, part) for part in parts])
@@ -124,28 +119,3 @@ def _out_of_fold_logits(
         weight, bias = linear_weights(others, np.tile(labels[~held_out], 2), inverse_regularisation)
         logits[held_out] = plain[held_out] @ weight + bias
     return logits
-
-
-def cut_region(
-    frame: npt.NDArray[np.uint8], box: Box, geometry: Geometry, margin_share: float, side_px: int
-) -> npt.NDArray[np.uint8]:
-    """Cut as `thyroid_pipeline.roi.cut_roi` does, to another side.
-
-    Args:
-        frame: UINT8 [FRAME_SIDE_PX, FRAME_SIDE_PX].
-        box: x, y, width, height in pixels of the upright image.
-        geometry: Of the frame.
-        margin_share: See `cut_roi`.
-        side_px: Of the region.
-
-    Returns:
-        UINT8 [side_px, side_px].
-    """
-    x, y, side = roi_square(box, margin_share)
-    frame_x, frame_y = geometry.to_frame(x, y)
-    step_x, step_y = side * geometry.scale_x / side_px, side * geometry.scale_y / side_px
-    matrix = np.array(
-        [[step_x, 0.0, frame_x + 0.5 * step_x - 0.5], [0.0, step_y, frame_y + 0.5 * step_y - 0.5]]
-    )
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(frame, matrix, (side_px, side_px), flags=flags), np.uint8)
