@@ -6,7 +6,7 @@ names its table and the files it is made of, relative to `docs/figures`:
     <!-- figures:segmentation cross_validation.json -->
     <!-- /figures -->
 
-The files are what `thyroid-train cross-validate` wrote, copied as it is, and what
+The files are what `thyroid-train cross-validate` and `curve` wrote, copied as it is, and what
 `benchmarks/scenarios.py keep` kept of a benchmark's result.
 """
 
@@ -27,6 +27,7 @@ from thyroid_benchmarks import performance_comparisons as comparisons  # noqa: E
 from thyroid_benchmarks import performance_tables as performance  # noqa: E402
 from thyroid_benchmarks import performance_targets as targets  # noqa: E402
 from thyroid_training import cross_validation_tables as tables  # noqa: E402
+from thyroid_training.curve_tables import accuracy_curve_table  # noqa: E402
 
 DOCUMENTS = ("README.md", "docs/model_card.md", "docs/performance.md")
 FIGURES = CHECKOUT / "docs" / "figures"
@@ -39,6 +40,7 @@ _BEGIN = "<!-- figures:"
 
 # Each takes the documents of its block's files, in their order.
 RENDERERS: dict[str, Callable[..., str]] = {
+    "accuracy_curve": accuracy_curve_table,
     "segmentation": tables.segmentation_table,
     "detection": tables.detection_table,
     "scores": tables.score_table,
