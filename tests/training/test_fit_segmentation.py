@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from thyroid_pipeline import contract
 from thyroid_training.augment import AugmentConfig
 from thyroid_training.dataset import Sample, shrink, shrink_mask
 from thyroid_training.fit import FitConfig
@@ -113,7 +114,7 @@ def test_learns_a_few_phantoms_by_heart(
     assert not network.training
     maps, _ = predict(network, [sample.frame for sample in samples])
     agreement = [
-        dice(map_ >= 128, shrink_mask(sample.mask, 64))
+        dice(map_ >= 128, shrink_mask(sample.mask, contract.NETWORK_SIDE_PX))
         for map_, sample in zip(maps, samples, strict=True)
     ]
     assert np.mean(agreement) > 0.3  # each has a nodule: silence would get 0
@@ -175,7 +176,7 @@ def test_predicts_as_it_is_served(
         network.get_parameter("head.bias").fill_(float(np.log(0.2 / 0.8)))
     frames = [sample.frame for sample in ddti_samples[:2]]
     maps, features = predict(network, frames)
-    assert [map_.shape for map_ in maps] == [(64, 64)] * 2
+    assert [map_.shape for map_ in maps] == [contract.TRANSUNET.outputs[0].shape[1:]] * 2
     assert {int(value) for map_ in maps for value in np.unique(map_)} == {51}  # 0.2 * 255
     assert features.shape == (2, network.feature_count)
     assert features.dtype == np.float32
