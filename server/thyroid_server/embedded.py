@@ -149,7 +149,8 @@ class EmbeddedTriton:
         return self._run
 
     def _await_health(self, run: _Run, deadline: float) -> None:
-        while not _is_ready(run.http):
+        # Triton opens the port of the metrics last, after it has called itself ready.
+        while not (_answers(run.http, "/v2/health/ready") and _answers(run.metrics, "/metrics")):
             if end := run.server.how_it_ended():
                 raise StartError(f"while it started, {end}")
             if time.monotonic() > deadline:
@@ -210,13 +211,13 @@ def _start(settings: ServerSettings, preparation: Preparation) -> GuardedServer:
         raise
 
 
-def _is_ready(endpoint: Endpoint) -> bool:
-    """Whether every model is loaded and all of the server's ports are open."""
+def _answers(endpoint: Endpoint, path: str) -> bool:
+    """Whether a port is open, and what is asked there is well."""
     connection = http.client.HTTPConnection(
         endpoint.address, endpoint.port, timeout=_HEALTH_TIMEOUT_S
     )
     try:
-        connection.request("GET", "/v2/health/ready")
+        connection.request("GET", path)
         return connection.getresponse().status == _HTTP_OK
     except (OSError, http.client.HTTPException):
         return False
