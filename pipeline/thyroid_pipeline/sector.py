@@ -6,6 +6,7 @@ network that saw it would read the answer instead of the tissue.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -70,10 +71,10 @@ def find_sector(grey: npt.NDArray[np.uint8]) -> Sector:
     Raises:
         ImageError: The picture is uniform, or holds too little echo to be an ultrasound frame.
     """
-    darkest, brightest = int(grey.min()), int(grey.max())
+    darkest, brightest, _, _ = cv2.minMaxLoc(grey)
     if darkest == brightest:
         raise ImageError(
-            f"every pixel of the image is {darkest}: there is no ultrasound in it; check the "
+            f"every pixel of the image is {darkest:.0f}: there is no ultrasound in it; check the "
             "export, then send the frame"
         )
     echo = _at_least(_ECHO_LEVEL, grey)
@@ -86,24 +87,26 @@ def find_sector(grey: npt.NDArray[np.uint8]) -> Sector:
             f"dense), at least {100 * _MINIMUM_SECTOR_SHARE:.0f}% were wanted: check that it is an "
             "ultrasound frame and not nearly black"
         )
-    sector = _hull(views, 0, 0)
-    rows, columns = _reach(sector, window_px)
+    rows, columns = _reach(views, window_px)
     printing = _find_printing(grey[rows, columns])
-    if not printing.any():
+    if printing is None:
+        return _hull(views, 0, 0)
+    unprinted = cv2.bitwise_and(echo[rows, columns], cv2.bitwise_not(printing))
+    clean = views[rows, columns] & _find_views(np.asarray(unprinted, np.uint8), window_px)
+    sector = _hull(views, 0, 0)
+    if not clean.any():
         return sector
-    views = views[rows, columns] & _find_views(echo[rows, columns] & ~printing, window_px)
-    if not views.any():
-        return sector
-    clean = _hull(views, columns.start, rows.start)
-    left = np.count_nonzero(clean.inside) / np.count_nonzero(sector.inside)
-    return clean if left >= 1 - _PRINTED_SHARE else sector
+    without = _hull(clean, columns.start, rows.start)
+    left = np.count_nonzero(without.inside) / np.count_nonzero(sector.inside)
+    return without if left >= 1 - _PRINTED_SHARE else sector
 
 
 def _find_views(echo: npt.NDArray[np.uint8], window_px: int) -> npt.NDArray[np.uint8]:
     """Mark the large regions of dense echo, given as 0 and 255: UINT8 [height, width], 0 or 1."""
     window = (window_px, window_px)
     share = cv2.boxFilter(echo, -1, window, borderType=cv2.BORDER_REPLICATE)
-    dense = (share >= 255 * _ECHO_DENSITY).astype(np.uint8)
+    level = math.ceil(255 * _ECHO_DENSITY) - 1
+    dense = cv2.threshold(share, level, 1, cv2.THRESH_BINARY)[1]
     # The bar and the body mark touch no tissue, but their windows may: an opening parts them.
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, window)
     opened = np.asarray(cv2.morphologyEx(dense, cv2.MORPH_OPEN, kernel), np.uint8)
@@ -116,39 +119,78 @@ def _find_views(echo: npt.NDArray[np.uint8], window_px: int) -> npt.NDArray[np.u
     return opened
 
 
-def _reach(sector: Sector, window_px: int) -> tuple[slice, slice]:
+def _reach(views: npt.NDArray[np.uint8], window_px: int) -> tuple[slice, slice]:
     """Where printing can change what was found: rows and columns of the picture.
 
     A pixel is in the opening, or not, by what lies within a window around it that slid over
     windows: three halves of a window, rounded up.
     """
+    x, y, width, height = cv2.boundingRect(views)
     reach_px = 3 * (window_px // 2)
     return (
-        slice(max(0, sector.y_px - reach_px), sector.y_px + sector.height_px + reach_px),
-        slice(max(0, sector.x_px - reach_px), sector.x_px + sector.width_px + reach_px),
+        slice(max(0, y - reach_px), y + height + reach_px),
+        slice(max(0, x - reach_px), x + width + reach_px),
     )
 
 
-def _find_printing(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Mark bright islands, as letters and marks are, with their fringe: UINT8, 0 or 255."""
+def _find_printing(grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:
+    """Mark bright islands, as letters and marks are, with their fringe: UINT8, 0 or 255.
+
+    Returns:
+        The marks; None where there is none.
+    """
     lit = _at_least(_GAP_LEVEL, grey)
-    labels = np.asarray(cv2.connectedComponents(lit, connectivity=8)[1], np.int32)
-    # Half the time of OpenCV's own statistics, which take moments as well.
-    areas = np.bincount(labels.reshape(-1))
-    areas[0] = 0  # what is not lit
-    large = areas >= _SECOND_VIEW_SHARE * areas.max()
-    large[0] = True  # and is no island
-    # Few pixels are left, so that what follows costs next to nothing.
-    places = np.flatnonzero(~np.take(large, labels))
-    numbers = labels.reshape(-1)[places]
-    bright = np.zeros(areas.size, np.bool_)
-    bright[numbers[grey.reshape(-1)[places] >= _PRINT_LEVEL]] = True
-    printing = np.zeros_like(grey)
-    printing.reshape(-1)[places[bright[numbers]]] = 255
+    # Nearly all that is lit is one region, the tissue. Without it little is left to be labelled.
+    rest, tissue_px2 = _without_middle(lit)
+    places = _bright_islands(grey, rest, tissue_px2)
+    if places is None:  # it was no tissue
+        places = _bright_islands(grey, lit)
+    if places is None or places.size == 0:
+        return None
+    printing = np.zeros_like(lit)
+    printing.reshape(-1)[places] = 255
     side = 2 * _PRINT_FRINGE_PX + 1
     fringe = np.asarray(cv2.dilate(printing, np.ones((side, side), np.uint8)), np.uint8)
     # The fringe may reach into the tissue beside it, which is lit and no island.
-    return printing | (fringe & ~lit)
+    return np.asarray(printing | (fringe & ~lit), np.uint8)
+
+
+def _without_middle(lit: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], int]:
+    """Take the region in the middle out of what is lit: the others, and that region's size."""
+    row = lit.shape[0] // 2
+    columns = np.flatnonzero(lit[row])
+    if columns.size == 0:
+        return lit, 0
+    rest = lit.copy()
+    seed = (int(columns[columns.size // 2]), row)
+    area_px2, *_ = cv2.floodFill(rest, None, seed, (0,), flags=8)
+    return rest, area_px2
+
+
+def _bright_islands(
+    grey: npt.NDArray[np.uint8], lit: npt.NDArray[np.uint8], other_px2: int = 0
+) -> npt.NDArray[np.intp] | None:
+    """Find the lit regions that are small beside the largest, and bright somewhere.
+
+    Args:
+        grey: UINT8 [height, width].
+        lit: UINT8 of the same shape, 0 or 255.
+        other_px2: Size of one more region, which is not in `lit`; 0 for none.
+
+    Returns:
+        The indices of their pixels, row by row; None where the other region is a small one itself.
+    """
+    labels = np.asarray(cv2.connectedComponents(lit, connectivity=8)[1], np.int32)
+    places = np.flatnonzero(lit > 0)
+    numbers = labels.reshape(-1)[places]
+    areas = np.bincount(numbers, minlength=1)
+    least_px2 = _SECOND_VIEW_SHARE * max(other_px2, int(areas.max()))
+    if 0 < other_px2 < least_px2:
+        return None
+    islands = np.zeros(areas.size, np.bool_)
+    islands[numbers[grey.reshape(-1)[places] >= _PRINT_LEVEL]] = True
+    islands &= areas < least_px2
+    return np.asarray(places[islands[numbers]], np.intp)
 
 
 def _at_least(level: int, grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -165,7 +207,7 @@ def _hull(tissue: npt.NDArray[np.uint8], left_px: int, top_px: int) -> Sector:
     for outline in outlines:
         hull = np.asarray(cv2.convexHull(outline), np.int32)
         cv2.fillConvexPoly(inside, hull - np.array([x, y], np.int32), (1,))
-    return Sector(left_px + x, top_px + y, width, height, inside.astype(np.bool_))
+    return Sector(left_px + x, top_px + y, width, height, inside.view(np.bool_))
 
 
 def cut_sector(grey: npt.NDArray[np.uint8], sector: Sector) -> npt.NDArray[np.uint8]:
@@ -180,4 +222,4 @@ def cut_sector(grey: npt.NDArray[np.uint8], sector: Sector) -> npt.NDArray[np.ui
     """
     rows = slice(sector.y_px, sector.y_px + sector.height_px)
     columns = slice(sector.x_px, sector.x_px + sector.width_px)
-    return np.where(sector.inside, grey[rows, columns], np.uint8(0))
+    return grey[rows, columns] * sector.inside.view(np.uint8)
