@@ -11,6 +11,7 @@ from types import TracebackType
 
 from thyroid_pipeline.warmup import warmup_image
 from thyroid_server.admin import random_admin_key
+from thyroid_server.allocation import keeping_memory
 from thyroid_server.command import embedded_arguments
 from thyroid_server.core_pool import POOL_VARIABLE
 from thyroid_server.cores import cores_to_share
@@ -138,8 +139,8 @@ class EmbeddedTriton:
             return (
                 f"the process of a Python model has died (process id {', '.join(map(str, lost))})"
                 ", and Triton does not start it again\n"
-                "  to mend it: restart the server; if it happens again, look for a lack of memory "
-                "(`dmesg`)"
+                "  to mend it: restart the server; if it happens again, see what the process said "
+                "last, or look for a lack of memory (`dmesg`)"
             )
         return None
 
@@ -197,7 +198,10 @@ def _start(settings: ServerSettings, preparation: Preparation) -> GuardedServer:
     )
     task = Task(
         command=[str(preparation.wheel.server), *arguments],
-        environment={**preparation.environment, POOL_VARIABLE: str(workspace.cores)},
+        environment={
+            **keeping_memory(preparation.environment),
+            POOL_VARIABLE: str(workspace.cores),
+        },
         current_folder=str(workspace.current_folder),
         workspace=str(workspace.folder),
         shm_prefix=shm_prefix,
