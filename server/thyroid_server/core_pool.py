@@ -6,16 +6,20 @@ it runs: all of them where nobody else wants any, one where many do.
 
 A core is a lock on a file. Locks are the kernel's: those of a process that dies, however it dies,
 are free again, so that no core is ever lost. Waiting for any one of several locks is what the
-kernel does not offer; hence two more files:
+kernel does not offer; hence more files:
 
 ```
 core-<n>     locked by whoever has this core
-turnstile    locked by whoever takes cores: one at a time, the others wait in line for this lock
-bell         a named pipe; rung by whoever gives cores back, heard by whoever is in the turnstile
+place-<n>    locked by whoever stands there in line; who has place 0 takes cores, one at a time
+bell         a named pipe; rung by whoever gives cores back, heard by whoever has place 0
 ```
 
+Many who wait for one lock are woken together, and any of them may get it: one in seven was
+overtaken so. In the line each waits for the lock of the place ahead and holds its own until then:
+first come, first served.
+
 The locks alone are the truth. The bell only ends a wait early: where it stays silent because a
-process died, the one in the turnstile looks again after a moment.
+process died, the one at place 0 looks again after a moment.
 """
 
 from __future__ import annotations
@@ -38,8 +42,9 @@ SHARE_CORES = "share_cores"
 # Far longer than any run of a network, and shorter than requests wait in the server's queue.
 PATIENCE_S = 10.0
 _LOOK_AGAIN_S = 0.25
+_LEAST_PLACES = 8
 _CORE = "core-"
-_TURNSTILE = "turnstile"
+_PLACE = "place-"
 _BELL = "bell"
 _WHOLE_PIPE_BYTES = 1 << 16
 
@@ -71,7 +76,10 @@ def create_pool(folder: Path, cores: int) -> None:
     folder.mkdir()
     for number in range(cores):
         (folder / f"{_CORE}{number}").touch()
-    (folder / _TURNSTILE).touch()
+    # With an instance of each of two networks for a core, at most so many wait. Were there more,
+    # they would be served all the same, only not in the order of their coming.
+    for number in range(max(_LEAST_PLACES, 2 * cores)):
+        (folder / f"{_PLACE}{number:04d}").touch()
     os.mkfifo(folder / _BELL)
 
 
@@ -91,7 +99,7 @@ class CorePool:
         self._open: list[int] = []
         try:
             self._cores = [self._file(file) for file in files]
-            self._turnstile = self._file(folder / _TURNSTILE)
+            self._line = [self._file(file) for file in sorted(folder.glob(f"{_PLACE}*"))]
             # For both ways, so that it never comes to an end when nobody else has it open.
             self._bell = self._file(folder / _BELL)
         except OSError as error:
@@ -100,10 +108,11 @@ class CorePool:
                 f"{folder} cannot be used as a pool of cores ({error.strerror}); the folder that a "
                 f"running thyroid-serve gives its own processes was wanted: unset {POOL_VARIABLE}"
             ) from error
-        if not self._cores:
+        if not self._cores or not self._line:
             self.close()
             raise CorePoolError(
-                f"the pool {folder} holds no core; at least 1 was wanted: unset {POOL_VARIABLE}"
+                f"the pool {folder} holds {len(self._cores)} cores and a line of {len(self._line)} "
+                f"places; at least 1 of each was wanted: unset {POOL_VARIABLE}"
             )
         self._heard = select.poll()
         self._heard.register(self._bell, select.POLLIN)
@@ -130,8 +139,8 @@ class CorePool:
         Args:
             sizes: The numbers of cores that are of use, 1 among them; the largest that is to be had
                 is given.
-            patience_s: How long to wait for the first core. The wait in line for the turnstile
-                comes on top: those ahead have the same patience.
+            patience_s: How long to wait for the first core. The wait in line comes on top: those
+                ahead have the same patience.
         """
         begun = time.monotonic()
         held: list[int] = []
@@ -145,9 +154,7 @@ class CorePool:
 
     def _take(self, held: list[int], sizes: Sequence[int], patience_s: float) -> None:
         """Lock cores, and put them into `held` one by one."""
-        at_once = _try_lock(self._turnstile)
-        if not at_once:
-            fcntl.flock(self._turnstile, fcntl.LOCK_EX)
+        at_once = self._stand_in_line()
         try:
             deadline = time.monotonic() + patience_s
             while True:
@@ -165,11 +172,28 @@ class CorePool:
                 self._heard.poll(1000 * min(left_s, _LOOK_AGAIN_S))
             most = len(held) if at_once else (len(held) + 1) // 2
             keep = max(size for size in sizes if size <= most)
-            # No ring: whoever waits is not past the turnstile yet, and will look.
+            # No ring: whoever comes to place 0 next will look.
             _unlock(held[keep:])
             del held[keep:]
         finally:
-            fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+            _unlock(self._line[:1])
+
+    def _stand_in_line(self) -> bool:
+        """Go from the last place to the first; say whether nobody was ahead."""
+        at_once = True
+        behind: int | None = None
+        try:
+            for place in reversed(self._line):
+                if not _try_lock(place):
+                    at_once = False
+                    fcntl.flock(place, fcntl.LOCK_EX)
+                if behind is not None:
+                    _unlock([behind])
+                behind = place
+        except BaseException:  # a signal's: nobody must stand there for ever
+            _unlock(self._line)
+            raise
+        return at_once
 
     def _ring(self) -> None:
         with contextlib.suppress(BlockingIOError):  # the pipe is full: it rings already

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,16 +105,16 @@ def pool(folder: Path) -> Iterator[CorePool]:
 
 
 def waits(folder: Path) -> None:
-    """Return once somebody is past the turnstile and cannot go on."""
-    turnstile = CorePool(folder)
+    """Return once somebody is at the head of the line and cannot go on."""
+    watcher = CorePool(folder)
     try:
         while True:
             # A look of our own would be a wait, too: it is the bell that the waiting one silences.
-            turnstile._ring()
-            if not turnstile._heard.poll(50):
+            watcher._ring()
+            if not watcher._heard.poll(50):
                 return
     finally:
-        turnstile.close()
+        watcher.close()
 
 
 @pytest.mark.parametrize(("given_back", "received"), [(1, 1), (2, 1), (3, 2), (4, 2)])
@@ -230,9 +231,59 @@ def test_processes_never_have_more_than_there_are(tmp_path: Path) -> None:
     assert taken == 0
 
 
+WAIT = """
+import pathlib, sys, time
+from thyroid_server.core_pool import CorePool
+pool = CorePool(pathlib.Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.readline()
+with pool.borrow((1,)) as loan:
+    print(time.monotonic_ns(), loan.cores, flush=True)
+    time.sleep(0.002)
+"""
+
+
+def test_first_come_first_served(tmp_path: Path) -> None:
+    create_pool(tmp_path / "pool", 1)
+    pool = CorePool(tmp_path / "pool")
+    waiters = [
+        subprocess.Popen(
+            [sys.executable, "-c", WAIT, str(tmp_path / "pool")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(7)
+    ]
+    with pool.borrow((1,)):
+        for waiter in waiters:
+            assert waiter.stdin is not None
+            assert waiter.stdout is not None
+            assert waiter.stdout.readline() == "ready\n"
+            before = _waiting_at(waiter)
+            waiter.stdin.write("go\n")
+            waiter.stdin.flush()
+            deadline = time.monotonic() + DEADLINE_S
+            # In line once the kernel has it wait for something else than its standard input.
+            while _waiting_at(waiter) in (before, "0", ""):
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            time.sleep(0.02)
+    answers = [waiter.communicate(timeout=DEADLINE_S)[0].split() for waiter in waiters]
+    assert [cores for _, cores in answers] == ["1"] * len(waiters)
+    served = [int(at_ns) for at_ns, _ in answers]
+    assert served == sorted(served)
+    pool.close()
+
+
+def _waiting_at(process: subprocess.Popen[str]) -> str:
+    """The kernel function in which a process sleeps; "0" while it runs."""
+    return Path(f"/proc/{process.pid}/wchan").read_text(encoding="ascii")
+
+
 def test_what_is_no_pool_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorePoolError, match="unset THYROID_CORE_POOL"):
         CorePool(tmp_path / "missing")
     create_pool(tmp_path / "empty", 0)
-    with pytest.raises(CorePoolError, match="holds no core"):
+    with pytest.raises(CorePoolError, match="holds 0 cores"):
         CorePool(tmp_path / "empty")
