@@ -18,7 +18,10 @@ _WINDOW = "[$__rate_interval]"
 _COLUMNS = 24  # of Grafana's grid
 _HEIGHT = 8
 _STEPS = '{model!="thyroid_screening"}'
-_ANSWERED = f"sum by (model) (rate(nv_inference_request_success{_WINDOW}))"
+_OF_THE_CLASSIFIER = (
+    "Counted where a Python-based backend runs ResNet-18: thyroid-serve with the profiles cpu and "
+    "rtx. Empty in the GPU's container."
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Out of distribution, last hour",
             "percentunit",
             {"": "thyroid:out_of_distribution:share1h"},
-            "Counted where a Python-based backend runs ResNet-18: profile cpu.",
+            _OF_THE_CLASSIFIER,
             kind="stat",
             width=5,
             top=1,
@@ -131,8 +134,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                 "{{model}} {{reason}}": "sum by (model, reason) "
                 f"(rate(nv_inference_request_failure{_WINDOW})) > 0"
             },
-            "A refused image fails the ensemble, and not the step that refused it. A Python model "
-            "that fails has lost its process.",
+            "A refused image fails the ensemble alone; a failing step has lost process or GPU.",
         ),
     ),
     "Answers": (
@@ -146,7 +148,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Decisions",
             "short",
             {"{{decision}}": f"sum by (decision) (increase(thyroid_decisions_total{_WINDOW}))"},
-            "Counted where a Python-based backend runs ResNet-18: profile cpu.",
+            _OF_THE_CLASSIFIER,
         ),
         Panel(
             "Mean scores, last hour",
@@ -155,13 +157,15 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                 "malignancy": "thyroid:malignancy:mean1h",
                 "highest nodule probability": "thyroid:nodule_probability:mean1h",
             },
-            "Malignancy as for the decisions; the nodule probability in every profile.",
+            "The nodule probability in every profile; malignancy where a Python-based backend runs "
+            "ResNet-18: thyroid-serve with the profiles cpu and rtx.",
             top=1,
         ),
         Panel(
             "Malignancy",
             "short",
             {"{{le}}": _bucket_shares("thyroid_malignancy")},
+            _OF_THE_CLASSIFIER,
             kind="heatmap",
         ),
         Panel(
@@ -174,12 +178,18 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Out-of-distribution score",
             "short",
             {"{{le}}": _bucket_shares("thyroid_ood_score")},
-            "Above 1 no malignancy is given.",
+            f"Above 1 no malignancy is given. {_OF_THE_CLASSIFIER}",
             kind="heatmap",
         ),
     ),
     "Machine": (
-        Panel("GPU utilisation", "percentunit", {"{{gpu_uuid}}": "nv_gpu_utilization"}, top=1),
+        Panel(
+            "GPU utilisation",
+            "percentunit",
+            {"{{gpu_uuid}}": "nv_gpu_utilization"},
+            width=6,
+            top=1,
+        ),
         Panel(
             "GPU memory",
             "bytes",
@@ -187,6 +197,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                 "used {{gpu_uuid}}": "nv_gpu_memory_used_bytes",
                 "total {{gpu_uuid}}": "nv_gpu_memory_total_bytes",
             },
+            width=6,
+        ),
+        Panel(
+            "GPU power",
+            "watt",
+            {"{{gpu_uuid}}": "nv_gpu_power_usage", "limit {{gpu_uuid}}": "nv_gpu_power_limit"},
+            width=6,
         ),
         Panel(
             "CPU and its memory",
@@ -196,6 +213,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                 "memory": "nv_cpu_memory_used_bytes / nv_cpu_memory_total_bytes",
             },
             "Of the whole machine.",
+            width=6,
             top=1,
         ),
     ),

@@ -21,7 +21,13 @@ from thyroid_pipeline.screening_metrics import METRICS
 from thyroid_server.embedded import EmbeddedTriton
 
 # Only a server on a GPU shows them; the names are those of Triton's document on metrics.
-ON_A_GPU = {"nv_gpu_utilization", "nv_gpu_memory_used_bytes", "nv_gpu_memory_total_bytes"}
+ON_A_GPU = {
+    "nv_gpu_utilization",
+    "nv_gpu_memory_used_bytes",
+    "nv_gpu_memory_total_bytes",
+    "nv_gpu_power_usage",
+    "nv_gpu_power_limit",
+}
 # Prometheus makes them itself.
 OF_PROMETHEUS = {"up", "ALERTS"}
 
