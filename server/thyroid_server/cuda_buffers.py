@@ -16,11 +16,21 @@ from numpy.typing import NDArray
 
 from thyroid_server.errors import LibraryError, ServerError
 
+_NO_MEMORY = "cudaErrorMemoryAllocation"
 _NO_GPU = ("cudaErrorInsufficientDriver", "cudaErrorNoDevice", "cudaErrorInvalidDevice")
 
 
 class CudaError(ServerError):
-    """CUDA refused a call, or something that it was given earlier has failed."""
+    """CUDA refused a call, or something that it was given earlier has failed.
+
+    Attributes:
+        is_lasting: Whether CUDA refuses everything further in this process, as it does after an
+            illegal address; not so where there is no GPU, or no memory.
+    """
+
+    def __init__(self, message: str, *, is_lasting: bool) -> None:
+        super().__init__(message)
+        self.is_lasting = is_lasting
 
 
 class InputError(ValueError):
@@ -174,7 +184,8 @@ def _call(cuda: Any, device: int, name: str, *arguments: Any) -> Any:
     """Call the CUDA runtime; what it returns beside the status, if anything."""
     status, *values = getattr(cuda, name)(*arguments)
     if status != cuda.cudaError_t.cudaSuccess:
-        raise CudaError(_words(cuda, name, status, device))
+        is_lasting = status.name not in (*_NO_GPU, _NO_MEMORY)
+        raise CudaError(_words(cuda, name, status, device), is_lasting=is_lasting)
     return values[0] if values else None
 
 
@@ -200,7 +211,7 @@ def _words(cuda: Any, call: str, status: Any, device: int) -> str:
     if status.name in _NO_GPU:
         wanted = "an NVIDIA GPU of that number, and a driver for the CUDA that is installed here"
         mend = "see what `nvidia-smi` shows, or serve without a GPU: thyroid-serve --profile cpu"
-    elif status.name == "cudaErrorMemoryAllocation":
+    elif status.name == _NO_MEMORY:
         wanted = "memory for one largest batch of every tensor"
         mend = "end what else uses the GPU, see `nvidia-smi`, or lower the count of instances"
     else:

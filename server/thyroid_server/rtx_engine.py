@@ -13,6 +13,7 @@ from thyroid_pipeline.plan_logger import errors_among, logger_of, warnings_among
 from thyroid_pipeline.plan_manifest import Runtime
 from thyroid_server.errors import LibraryError
 from thyroid_server.plan_check import PlanError
+from thyroid_server.rtx_kernels import KeptKernels, kernels_file
 
 _REBUILD = f"build the plan again: thyroid-export engine --runtime {Runtime.RTX.value}"
 # Triton's names of the library's types; bfloat16 is left out, which numpy has not.
@@ -78,7 +79,9 @@ class RtxEngine:
         warnings: What the library had to say while it loaded the plan.
     """
 
-    def __init__(self, trt: Any, file: Path, *, cuda_graphs: bool = False) -> None:
+    def __init__(
+        self, trt: Any, file: Path, *, cuda_graphs: bool = False, kept: Path | None = None
+    ) -> None:
         """Load a plan.
 
         Args:
@@ -86,6 +89,7 @@ class RtxEngine:
             file: The plan.
             cuda_graphs: Whether the library shall record its work for each batch size and replay
                 it from then on.
+            kept: The folder of `kernels_file`; None keeps no kernels.
 
         Raises:
             PlanError: The file is missing, or the library does not take it.
@@ -100,7 +104,8 @@ class RtxEngine:
             )
         # Kept, since the engine uses it for as long as it lives.
         self._runtime = trt.Runtime(self._logger)
-        engine = self._runtime.deserialize_cuda_engine(file.read_bytes())
+        plan = file.read_bytes()
+        engine = self._runtime.deserialize_cuda_engine(plan)
         if engine is None:
             raise self._refused(f"{Runtime.RTX.label} does not load {file}")
         self._engine = engine
@@ -109,6 +114,7 @@ class RtxEngine:
         config.cuda_graph_strategy = (
             strategies.WHOLE_GRAPH_CAPTURE if cuda_graphs else strategies.DISABLED
         )
+        self._kernels = None if kept is None else KeptKernels(config, kernels_file(kept, plan))
         self._context = engine.create_execution_context(config)
         if self._context is None:
             raise self._refused(f"{Runtime.RTX.label} makes no context of {file}")
@@ -144,9 +150,15 @@ class RtxEngine:
                 )
         self._want(self._context.execute_async_v3(stream), f"a run on a batch of {batch}")
 
+    def keep_kernels(self) -> None:
+        """Write down the kernels compiled so far, for the next start; call it after a run."""
+        if self._kernels is not None:
+            self._kernels.keep()
+
     def close(self) -> None:
-        """Let context, engine and runtime go, in this order."""
+        """Let context, kernels, engine and runtime go, in this order."""
         del self._context
+        del self._kernels
         del self._engine
         del self._runtime
 

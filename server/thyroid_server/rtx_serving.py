@@ -6,14 +6,17 @@ The Triton side of it is `backends/tensorrt_rtx`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from thyroid_pipeline.plan_manifest import Runtime
 from thyroid_server.cuda_buffers import (
     CudaBuffers,
+    CudaError,
     InputError,
     Layout,
     choose_device,
@@ -21,10 +24,28 @@ from thyroid_server.cuda_buffers import (
 )
 from thyroid_server.request_batches import Batches, Failure, Job, Tensors
 from thyroid_server.rtx_engine import RtxEngine, check_config, load_library
+from thyroid_server.rtx_kernels import kernels_folder
 from thyroid_server.triton_requests import Log
 
 # The parameter of a model's config that has the library record and replay its work: "1" or "0".
 CUDA_GRAPHS = "cuda_graphs"
+# What this process ends with once CUDA refuses everything further in it.
+GPU_LOST_EXIT_CODE = 70  # EX_SOFTWARE
+
+
+def end_process(error: CudaError) -> NoReturn:
+    """End this process, Triton's stub, after an error that lasts.
+
+    Every later request to it would fail, while Triton goes on calling itself ready. That a stub is
+    gone `thyroid-serve` sees, and ends, so that whoever supervises it starts it again.
+
+    Args:
+        error: What CUDA said, for the server's log.
+    """
+    words = "; ".join(line.strip() for line in str(error).splitlines())
+    # Not by Triton's logger, which hands messages over in its own time: there is none left.
+    print(f"error: {words}", file=sys.stderr, flush=True)
+    os._exit(GPU_LOST_EXIT_CODE)
 
 
 class RtxModel:
@@ -34,7 +55,15 @@ class RtxModel:
     """
 
     def __init__(
-        self, trt: Any, cuda: Any, file: Path, config: Mapping[str, Any], device: int = 0
+        self,
+        trt: Any,
+        cuda: Any,
+        file: Path,
+        config: Mapping[str, Any],
+        device: int = 0,
+        *,
+        kept: Path | None = None,
+        end: Callable[[CudaError], object] = end_process,
     ) -> None:
         """Load the plan, see that the configuration fits it, and take all memory that it needs.
 
@@ -44,6 +73,8 @@ class RtxModel:
             file: The plan.
             config: The model configuration, as Triton hands it to a Python model.
             device: The GPU's number.
+            kept: The folder in which the GPU's kernels are kept; None keeps none.
+            end: Called when a run fails so that no later one can succeed in this process.
 
         Raises:
             CudaError: There is no such GPU, or not enough memory.
@@ -51,7 +82,12 @@ class RtxModel:
         """
         with ExitStack() as stack:
             choose_device(cuda, device)
-            engine = RtxEngine(trt, file, cuda_graphs=_wants_graphs(config))
+            engine = RtxEngine(
+                trt,
+                file,
+                cuda_graphs=_wants_graphs(config),
+                kept=None if kept is None else kept / f"gpu-{device}",
+            )
             stack.callback(engine.close)
             check_config(engine, config, file)
             layouts = {
@@ -65,6 +101,8 @@ class RtxModel:
             self._held = stack.pop_all()
         self._cuda, self._device = cuda, device
         self._engine, self._buffers = engine, buffers
+        self._end = end
+        self._has_run = False
         self._inputs = [tensor.name for tensor in engine.tensors if tensor.is_input]
         self._outputs = [tensor.name for tensor in engine.tensors if not tensor.is_input]
         self._batches = Batches(self._run, is_batched=True, refusals=(InputError,))
@@ -80,9 +118,25 @@ class RtxModel:
         Raises:
             CudaError: CUDA refuses, as it does after a failure on the GPU; all was tried.
         """
+        if self._has_run:
+            # Those of the batch sizes that came since the first run, too.
+            self._engine.keep_kernels()
+            self._has_run = False
         self._held.close()
 
     def _run(self, inputs: Tensors, wanted: frozenset[str]) -> Tensors:
+        try:
+            outputs = self._run_on_gpu(inputs, wanted)
+        except CudaError as error:
+            if error.is_lasting:
+                self._end(error)
+            raise
+        if not self._has_run:
+            self._engine.keep_kernels()
+            self._has_run = True
+        return outputs
+
+    def _run_on_gpu(self, inputs: Tensors, wanted: frozenset[str]) -> Tensors:
         names = [name for name in self._outputs if not wanted or name in wanted]
         batch = len(inputs[self._inputs[0]])
         # Triton may call from another thread than that which loaded the model.
@@ -118,7 +172,7 @@ def load_for_serving(arguments: Mapping[str, str], log: Log) -> RtxModel:
         / (config.get("default_model_filename") or Runtime.RTX.plan_file)
     )
     device = int(arguments["model_instance_device_id"])
-    model = RtxModel(load_library(), load_cuda(), file, config, device)
+    model = RtxModel(load_library(), load_cuda(), file, config, device, kept=kernels_folder())
     for warning in model.warnings:
         log.log_warn(f"{arguments['model_name']}: {warning}")
     return model

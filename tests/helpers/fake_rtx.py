@@ -14,12 +14,33 @@ import numpy as np
 import tensorrt_rtx
 from cuda.bindings import runtime as real_cuda
 
+from thyroid_server.request_batches import Job
+
 Array = np.ndarray[Any, Any]
 Work = Callable[[], Any]
 SUCCESS = real_cuda.cudaError_t.cudaSuccess
 # What the kernel does not survive.
 POISON = 255
 STREAM = 7
+# What kept kernels begin with where this library and GPU compiled them.
+KERNELS = b"kernels of this GPU: "
+
+
+# Of a model of `FakeEngine`, as Triton hands it to a Python model.
+CONFIG: dict[str, Any] = {
+    "max_batch_size": 4,
+    "input": [{"name": "pixels", "data_type": "TYPE_UINT8", "dims": ["1", "2", "2"]}],
+    "output": [
+        {"name": "total", "data_type": "TYPE_FP32", "dims": ["1"]},
+        {"name": "bright", "data_type": "TYPE_BOOL", "dims": ["1"]},
+    ],
+    "parameters": {"cuda_graphs": {"string_value": "0"}},
+}
+
+
+def job(*pictures: int, outputs: frozenset[str] = frozenset()) -> Job:
+    """A request of pictures of one grey value each; without outputs it wants all."""
+    return Job({"pixels": np.array(pictures, np.uint8).repeat(4).reshape(-1, 1, 2, 2)}, outputs)
 
 
 class FakeCuda:
@@ -174,10 +195,39 @@ class FakeEngine:
         return FakeContext(self.library, self) if self.library.makes_contexts else None
 
 
+class FakeRuntimeCache:
+    """`IRuntimeCache`: a kernel is compiled for each batch size."""
+
+    def __init__(self) -> None:
+        self.kernels: set[int] = set()
+
+    def serialize(self) -> memoryview:
+        return memoryview(KERNELS + bytes(sorted(self.kernels)))
+
+    def deserialize(self, blob: bytes) -> bool:
+        if not blob.startswith(KERNELS):
+            return False
+        self.kernels = set(blob.removeprefix(KERNELS))
+        return True
+
+
 class FakeRuntimeConfig:
     """`IRuntimeConfig`."""
 
     cuda_graph_strategy: Any = None
+
+    def __init__(self) -> None:
+        self._cache = FakeRuntimeCache()  # which nobody sees
+
+    def create_runtime_cache(self) -> FakeRuntimeCache:
+        return FakeRuntimeCache()
+
+    def set_runtime_cache(self, cache: FakeRuntimeCache) -> bool:
+        self._cache = cache
+        return True
+
+    def get_runtime_cache(self) -> FakeRuntimeCache:
+        return self._cache
 
 
 class FakeContext:
@@ -209,7 +259,11 @@ class FakeContext:
 
         def kernel() -> Any:
             if (pixels == POISON).any():
-                return real_cuda.cudaError_t.cudaErrorLaunchFailure
+                return self.library.poison_error
+            kernels = self.library.config.get_runtime_cache().kernels
+            if batch not in kernels:
+                self.library.compiled.append(batch)
+                kernels.add(batch)
             total[:] = pixels.sum(1)
             bright[:] = pixels.sum(1) > 9
             return None
@@ -240,6 +294,8 @@ class FakeLibrary:
         engine: What its plan holds.
         config: The last runtime configuration.
         batches: The size of every run, in order.
+        compiled: The batch sizes for which a kernel was compiled, in order.
+        poison_error: What the kernel ends with that does not survive.
         makes_contexts: Whether there is room for a context.
         refuses_runs: Whether a run is refused at once.
     """
@@ -254,6 +310,8 @@ class FakeLibrary:
         self.engine = FakeEngine(self)
         self.config: Any = None
         self.batches: list[int] = []
+        self.compiled: list[int] = []
+        self.poison_error = real_cuda.cudaError_t.cudaErrorLaunchFailure
         self.makes_contexts = True
         self.refuses_runs = False
         self.logger: Any = None

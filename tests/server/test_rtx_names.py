@@ -24,6 +24,7 @@ import fake_rtx
     [
         (fake_rtx.FakeEngine, tensorrt_rtx.ICudaEngine),
         (fake_rtx.FakeContext, tensorrt_rtx.IExecutionContext),
+        (fake_rtx.FakeRuntimeCache, tensorrt_rtx.IRuntimeCache),
         (fake_rtx.FakeRuntimeConfig, tensorrt_rtx.IRuntimeConfig),
         (fake_rtx.FakeRuntime, tensorrt_rtx.Runtime),
     ],
@@ -52,6 +53,12 @@ def test_the_real_methods_take_what_they_are_given() -> None:
     assert "shape: tuple) -> bool" in context.set_input_shape.__doc__
     assert "SupportsInt) -> bool" in context.set_tensor_address.__doc__
     assert "SupportsInt) -> bool" in context.execute_async_v3.__doc__
+    cache = tensorrt_rtx.IRuntimeCache
+    assert "blob: typing_extensions.Buffer) -> bool" in cache.deserialize.__doc__
+    assert "IHostMemory" in cache.serialize.__doc__
+    assert "buffer protocol" in tensorrt_rtx.IHostMemory.__doc__
+    assert "IRuntimeCache" in tensorrt_rtx.IRuntimeConfig.create_runtime_cache.__doc__
+    assert "cache: " in tensorrt_rtx.IRuntimeConfig.set_runtime_cache.__doc__
     engine = tensorrt_rtx.ICudaEngine
     assert "IRuntimeConfig = None" in engine.create_execution_context.__doc__
     assert "-> list[" in engine.get_tensor_profile_shape.__doc__

@@ -24,18 +24,9 @@ if needs_rtx.args[0]:
 
 from cuda.bindings import runtime as real_cuda
 
-from fake_rtx import POISON, FakeLibrary
+from fake_rtx import CONFIG, POISON, FakeLibrary, job
 
 ALL = frozenset[str]()
-CONFIG: dict[str, Any] = {
-    "max_batch_size": 4,
-    "input": [{"name": "pixels", "data_type": "TYPE_UINT8", "dims": ["1", "2", "2"]}],
-    "output": [
-        {"name": "total", "data_type": "TYPE_FP32", "dims": ["1"]},
-        {"name": "bright", "data_type": "TYPE_BOOL", "dims": ["1"]},
-    ],
-    "parameters": {"cuda_graphs": {"string_value": "0"}},
-}
 ERRORS = real_cuda.cudaError_t
 
 
@@ -54,11 +45,6 @@ def plan(tmp_path: Path) -> Path:
 @pytest.fixture
 def model(library: FakeLibrary, plan: Path) -> RtxModel:
     return RtxModel(library, library.cuda, plan, CONFIG)
-
-
-def job(*pictures: int, outputs: frozenset[str] = ALL) -> Job:
-    """Pictures of one grey value each."""
-    return Job({"pixels": np.array(pictures, np.uint8).repeat(4).reshape(-1, 1, 2, 2)}, outputs)
 
 
 def totals(results: list[Any]) -> list[list[float]]:
@@ -131,13 +117,14 @@ def test_every_run_chooses_its_gpu(library: FakeLibrary, plan: Path) -> None:
 # --- what fails
 
 
-def test_only_the_request_that_fails_is_lost(model: RtxModel) -> None:
+def test_only_the_request_that_fails_is_lost(library: FakeLibrary, model: RtxModel) -> None:
+    library.poison_error = ERRORS.cudaErrorMemoryAllocation
     first, bad, last = model.run([job(1), job(POISON), job(2)])
     assert totals([first, last]) == [[4.0], [8.0]]
     assert isinstance(bad, Failure)
     assert not bad.is_senders_fault
-    assert "cudaErrorLaunchFailure (the words of cudaErrorLaunchFailure)" in bad.message
-    assert "to mend it: restart the server" in bad.message
+    assert "cudaErrorMemoryAllocation (the words of cudaErrorMemoryAllocation)" in bad.message
+    assert "to mend it: end what else uses the GPU" in bad.message
 
 
 @pytest.mark.parametrize(
