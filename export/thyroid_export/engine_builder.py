@@ -45,6 +45,7 @@ class BuildOptions:
         version_compatible: Whether newer versions of TensorRT shall read it, too.
         hardware_compatibility: On which other GPUs it shall run.
         compute_capabilities: Targets of TensorRT for RTX, such as 8.9; none for its default.
+        tf32: Whether products of FP32 may round what they multiply to TF32.
     """
 
     batch: BatchProfile
@@ -52,6 +53,7 @@ class BuildOptions:
     version_compatible: bool = False
     hardware_compatibility: HardwareCompatibility = HardwareCompatibility.NONE
     compute_capabilities: tuple[str, ...] = ()
+    tf32: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,12 @@ class Built:
 
 
 def build_plan(
-    trt: Any, onnx_file: Path, options: BuildOptions, timing_cache: bytes | None = None
+    trt: Any,
+    onnx_file: Path,
+    options: BuildOptions,
+    timing_cache: bytes | None = None,
+    *,
+    try_it: bool = True,
 ) -> Built:
     """Build a plan.
 
@@ -79,6 +86,8 @@ def build_plan(
         onnx_file: The network.
         options: How.
         timing_cache: Of an earlier build, may be empty; None uses none.
+        try_it: Whether the plan is loaded once it is built, which wants a GPU that it is for, or
+            none.
 
     Returns:
         The plan.
@@ -112,7 +121,7 @@ def build_plan(
         )
     warnings = warnings_among(logger.messages)
     data = memoryview(plan)
-    if fault := loading_fault(trt, data, trusted=True):
+    if try_it and (fault := loading_fault(trt, data, trusted=True)):
         raise EngineError(
             f"the plan of {onnx_file} was built, but does not load: {fault}. Report it to NVIDIA "
             f"with the version, {trt.__name__} {trt.__version__}"
@@ -175,6 +184,11 @@ def _about_node(text: str) -> str:
 def _configure(trt: Any, config: Any, options: BuildOptions) -> None:
     # NaN is an answer here, `no nodule`: no product with it may be taken for 0.
     config.set_flag(trt.BuilderFlag.STRICT_NANS)
+    # The library's own choice is TF32, of which no ONNX file and no parity on a CPU tells.
+    if options.tf32:
+        config.set_flag(trt.BuilderFlag.TF32)
+    else:
+        config.clear_flag(trt.BuilderFlag.TF32)
     if options.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib * _MIB)
     if options.version_compatible:

@@ -11,8 +11,8 @@ from typing import Any
 
 from thyroid_export.engine_builder import BuildOptions, Built, build_plan, read_network
 from thyroid_export.engine_graph import precision_of
-from thyroid_export.engine_runtime import EngineError, load_runtime, version_of
-from thyroid_pipeline.plan_machine import Machine
+from thyroid_export.engine_runtime import EngineError, is_for, load_runtime, version_of
+from thyroid_pipeline.plan_machine import Gpu, Machine
 from thyroid_pipeline.plan_manifest import (
     MADE_OF_KEY,
     PlanRecord,
@@ -48,7 +48,7 @@ def build_engine(
         machine: This machine.
         out: A folder laid out as the repository that gets the plan; None for the repository.
         timing_cache: Read where it exists, and written.
-        warn: Takes each warning of the library.
+        warn: Takes each warning of the library, and that the plan could not be tried.
 
     Returns:
         The record, as it was written.
@@ -71,10 +71,17 @@ def build_engine(
         )
     trt = load_runtime(runtime)
     onnx_sha256 = file_sha256(onnx_file)
-    built = build_plan(trt, onnx_file, options, _read_cache(timing_cache))
+    foreign = _foreign_gpu(runtime, options, machine)
+    built = build_plan(trt, onnx_file, options, _read_cache(timing_cache), try_it=foreign is None)
     for warning in built.warnings:
-        warn(warning)
+        warn(f"{runtime.label} warns: {warning}")
     plan = plan_path(out or repository, model, runtime)
+    if foreign is not None:
+        targets = ", ".join(options.compute_capabilities) or "8.0 and later"
+        warn(
+            f"{plan} was not tried here: it is for compute capability {targets}, and "
+            f"{foreign.name} has {foreign.compute_capability}"
+        )
     plan.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(plan, built.plan)
     network = read_network(onnx_file)
@@ -87,7 +94,7 @@ def build_engine(
         made_of_sha256=made_of or onnx_sha256,
         plan_sha256=file_sha256(plan),
         plan_bytes=built.plan.nbytes,
-        precision=precision_of(network),
+        precision=_multiplied_in(precision_of(network), options),
         batch=options.batch,
         version_compatible=options.version_compatible,
         hardware_compatibility=options.hardware_compatibility,
@@ -98,6 +105,17 @@ def build_engine(
     write_atomically(record_path(plan), record_text(record).encode())
     _write_cache(timing_cache, built)
     return record
+
+
+def _foreign_gpu(runtime: Runtime, options: BuildOptions, machine: Machine) -> Gpu | None:
+    """The GPU on which the library would load the plan, where the plan is not for it."""
+    gpus = [gpu for gpu in machine.gpus if not is_for(gpu, runtime, options.compute_capabilities)]
+    return gpus[0] if gpus else None
+
+
+def _multiplied_in(precision: str, options: BuildOptions) -> str:
+    """An ONNX file's precision, as the plan has it."""
+    return precision.replace("fp32", "tf32") if options.tf32 else precision
 
 
 def _built_where(runtime: Runtime, options: BuildOptions, machine: Machine) -> dict[str, Any]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Collection
 from typing import Any
 
 from thyroid_pipeline.plan_logger import blames_missing_gpu, errors_among, logger_of
+from thyroid_pipeline.plan_machine import Gpu
 from thyroid_pipeline.plan_manifest import Runtime
 
 # The bindings alone do where the container has the libraries: they link to those.
@@ -18,6 +20,8 @@ _PACKAGES = {
     Runtime.TENSORRT: ("tensorrt", "tensorrt_bindings"),
     Runtime.RTX: ("tensorrt_rtx",),
 }
+# Where a plan of TensorRT for RTX runs that was built for no compute capability in particular.
+_RTX_DEFAULT_FROM = (8, 0)
 _OLDEST = {Runtime.TENSORRT: (10, 13), Runtime.RTX: (1, 0)}
 _INSTALL = {
     Runtime.TENSORRT: (
@@ -78,6 +82,20 @@ def version_of(trt: Any) -> str:
             "wanted: install it again"
         )
     return found[0]
+
+
+def is_for(gpu: Gpu, runtime: Runtime, targets: Collection[str]) -> bool:
+    """Whether a plan that is built here is for a GPU of this machine, so that it can be tried.
+
+    Args:
+        gpu: The GPU.
+        runtime: Whose plan; TensorRT's is for the GPU that it is built on.
+        targets: Compute capabilities that it is built for, such as 8.9; none for the default.
+    """
+    if runtime is Runtime.TENSORRT or gpu.compute_capability in targets:
+        return True
+    capability = tuple(int(part) for part in gpu.compute_capability.split("."))
+    return not targets and capability >= _RTX_DEFAULT_FROM
 
 
 def loading_fault(trt: Any, plan: Any, *, trusted: bool) -> str | None:

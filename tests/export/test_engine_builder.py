@@ -122,6 +122,8 @@ def test_plain_build(library: FakeTensorRT, network: Path) -> None:
     assert library.arguments_of("IBuilderConfig", "set_flag") == [
         (library.BuilderFlag.STRICT_NANS,)
     ]
+    # The library's own choice would be TF32.
+    assert library.arguments_of("IBuilderConfig", "clear_flag") == [(library.BuilderFlag.TF32,)]
     assert not library.arguments_of("IBuilderConfig", "set_memory_pool_limit")
     assert ("IBuilderConfig", "hardware_compatibility_level") not in library.settings
 
@@ -136,7 +138,9 @@ def test_plain_build(library: FakeTensorRT, network: Path) -> None:
 def test_every_option(
     library: FakeTensorRT, network: Path, level: HardwareCompatibility, name: str
 ) -> None:
-    options = BuildOptions(BATCH, 512, version_compatible=True, hardware_compatibility=level)
+    options = BuildOptions(
+        BATCH, 512, version_compatible=True, hardware_compatibility=level, tf32=True
+    )
     built = build_plan(library, network, options, timing_cache=b"earlier")
     assert built.timing_cache == b"timings"
     assert library.arguments_of("IBuilderConfig", "create_timing_cache") == [(b"earlier",)]
@@ -146,7 +150,8 @@ def test_every_option(
         (library.MemoryPoolType.WORKSPACE, 512 * 1024 * 1024)
     ]
     flags = {flag.name for (flag,) in library.arguments_of("IBuilderConfig", "set_flag")}
-    assert flags == {"STRICT_NANS", "VERSION_COMPATIBLE"}
+    assert flags == {"STRICT_NANS", "TF32", "VERSION_COMPATIBLE"}
+    assert not library.arguments_of("IBuilderConfig", "clear_flag")
     assert library.settings["IBuilderConfig", "hardware_compatibility_level"].name == name
     # A version-compatible plan loads only where its own code may be run.
     assert library.settings["Runtime", "engine_host_code_allowed"] is True
@@ -236,6 +241,13 @@ def test_a_plan_that_does_not_load_is_no_plan(library: FakeTensorRT, network: Pa
     library.answers["Runtime", "deserialize_cuda_engine"] = fail
     message = error_of(library, network)
     assert "does not load: ERROR: out of memory" in message
+
+
+def test_a_plan_that_is_not_to_be_tried_is_not_loaded(library: FakeTensorRT, network: Path) -> None:
+    library.answers["Runtime", "deserialize_cuda_engine"] = give(None)
+    built = build_plan(library, network, BuildOptions(BATCH), try_it=False)
+    assert bytes(built.plan) == b"a plan"
+    assert library.arguments_of("Runtime", "deserialize_cuda_engine") == []
 
 
 def test_a_refusal_without_a_reason_is_a_fault_too(library: FakeTensorRT) -> None:

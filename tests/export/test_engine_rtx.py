@@ -24,7 +24,16 @@ from thyroid_export.engine_runtime import EngineError, load_runtime, loading_fau
 from thyroid_export.trt_rules import find_violations
 from thyroid_pipeline import contract
 from thyroid_pipeline.plan_machine import Gpu, Machine, library_version
-from thyroid_pipeline.plan_manifest import BatchProfile, Runtime, file_sha256, read_record
+from thyroid_pipeline.plan_manifest import (
+    BatchProfile,
+    PlanRecord,
+    Runtime,
+    file_sha256,
+    network_path,
+    plan_path,
+    read_record,
+    record_path,
+)
 from thyroid_training.serving import SegmentationGraph
 from thyroid_training.transunet import TransUNet
 from thyroid_training.transunet_config import PAPER
@@ -60,6 +69,30 @@ def plan(trt: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return bytes(build_plan(trt, file, BuildOptions(BATCH)).plan)
 
 
+def check_recorded(out: Path, network: Path, name: str, said: str, version: str) -> PlanRecord:
+    """The plan and its record are what the command says, and all that it wrote; the record."""
+    file = plan_path(out, name, Runtime.RTX)
+    assert f"wrote {file}: " in said
+    assert f"TensorRT for RTX {version}, fp32, batch 1 to 16" in said
+    assert "warns" not in said
+    record = read_record(record_path(file))
+    assert record.model == name
+    assert record.runtime is Runtime.RTX
+    assert record.runtime_version == version
+    assert record.onnx_sha256 == record.made_of_sha256 == file_sha256(network)
+    assert record.plan_sha256 == file_sha256(file)
+    assert record.plan_bytes == file.stat().st_size
+    # It holds the weights, in FP32: twice the ONNX file.
+    assert record.plan_bytes > network.stat().st_size
+    assert (record.batch.min, record.batch.max) == (1, contract.MAX_BATCH_SIZE)
+    assert record.precision == "fp32"
+    assert sorted(path.name for path in file.parent.iterdir()) == [
+        "model.rtx.plan",
+        "model.rtx.plan.json",
+    ]
+    return record
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_shipped_networks_compile(name: str, tmp_path: Path, trt: Any) -> None:
@@ -69,25 +102,7 @@ def test_shipped_networks_compile(name: str, tmp_path: Path, trt: Any) -> None:
         engine, [*arguments, "--model-repository", str(repository)], catch_exceptions=False
     )
     assert result.exit_code == 0, result.output
-    version = version_of(trt)
-    file = tmp_path / name / "1" / "model.rtx.plan"
-    assert f"wrote {file}: " in result.output
-    assert f"TensorRT for RTX {version}, fp32, batch 1 to 16" in result.output
-    record = read_record(file.with_name("model.rtx.plan.json"))
-    assert record.model == name
-    assert record.runtime is Runtime.RTX
-    assert record.runtime_version == version
-    assert record.onnx_sha256 == file_sha256(repository / name / "1" / "model.onnx")
-    assert record.plan_sha256 == file_sha256(file)
-    assert record.plan_bytes == file.stat().st_size
-    # It holds the weights, in FP32: twice the ONNX file.
-    assert record.plan_bytes > (repository / name / "1" / "model.onnx").stat().st_size
-    assert (record.batch.min, record.batch.max) == (1, contract.MAX_BATCH_SIZE)
-    assert record.precision == "fp32"
-    assert sorted(path.name for path in file.parent.iterdir()) == [
-        "model.rtx.plan",
-        "model.rtx.plan.json",
-    ]
+    check_recorded(tmp_path, network_path(repository, name), name, result.output, version_of(trt))
 
 
 @pytest.mark.slow
@@ -96,12 +111,19 @@ def test_the_paper_s_network_compiles(tmp_path: Path, trt: Any) -> None:
     """R50 + ViT-B/16, 105 million parameters; untrained weights have the same graph."""
     from thyroid_export.export_onnx import write_onnx  # noqa: PLC0415  # torch's exporter
 
-    file = tmp_path / "model.onnx"
+    name = contract.TRANSUNET.name
+    repository, out = tmp_path / "models", tmp_path / "appliance"
+    file = network_path(repository, name)
+    file.parent.mkdir(parents=True)
     write_onnx(SegmentationGraph(TransUNet(PAPER)), file)
     assert find_violations(onnx.load(file)) == []
-    built = build_plan(trt, file, BuildOptions(BATCH))
-    assert built.plan.nbytes > 105_000_000 * 4
-    assert built.warnings == ()
+    arguments = ["--runtime", "rtx", "--model", name, "--out", str(out)]
+    result = CliRunner().invoke(
+        engine, [*arguments, "--model-repository", str(repository)], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    record = check_recorded(out, file, name, result.output, version_of(trt))
+    assert record.plan_bytes > 105_000_000 * 4
 
 
 # --- options
