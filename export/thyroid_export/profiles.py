@@ -74,15 +74,21 @@ _RTX_NETWORK = Serving(_RTX_PLAN, 1, "KIND_GPU", _GPU_BATCHES, 500, parameters={
 
 _CROPPER_PARAMETERS = write_parameters(contract.CropperParameters())
 
+# `thyroid-serve`, and the GPU image's start, make as many instances as there are cores, at most 16.
+# Another server takes what is written below.
+_PER_CORE = {"INSTANCE_PER_CORE": "1"}
+
 _PLAN_NETWORK = Serving(_PLAN, 1, "KIND_GPU", _GPU_BATCHES, 500)
 
 
 def _beside_a_gpu(network: Serving) -> dict[str, Serving]:
     """Every step where both networks are on a GPU; the rest must keep up with it."""
     return {
-        contract.FRAME_DECODER.name: Serving(_PYTHON, 4, "KIND_CPU"),
+        contract.FRAME_DECODER.name: Serving(_PYTHON, 4, "KIND_CPU", parameters=_PER_CORE),
         contract.TRANSUNET.name: network,
-        contract.ROI_CROPPER.name: Serving(_PYTHON, 4, "KIND_CPU", parameters=_CROPPER_PARAMETERS),
+        contract.ROI_CROPPER.name: Serving(
+            _PYTHON, 4, "KIND_CPU", parameters={**_CROPPER_PARAMETERS, **_PER_CORE}
+        ),
         contract.RESNET18.name: network,
         contract.MORPHOLOGY_FOREST.name: _FOREST,
     }

@@ -1,4 +1,4 @@
-"""The command that serves the same repository in a Triton container, as text."""
+"""What serves the same repository in a Triton container: arguments, and the command as text."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from thyroid_pipeline import contract
 from thyroid_server.admin import admin_arguments, check_admin_key
 from thyroid_server.command import common_arguments, endpoints_of
 from thyroid_server.errors import PortError, PreflightError
+from thyroid_server.served_plans import runs_plan_code
 from thyroid_server.settings import ServerSettings, TlsFiles
 
+# Those backends of Triton's container that models of the repository may ask for.
+CONTAINER_BACKENDS = frozenset({"onnxruntime", "python", "tensorrt"})
 # A container is reached from outside only at an address other than its own loopback.
 _EVERY_ADDRESS = "0.0.0.0"
 _MODELS = Path("/models")
@@ -19,12 +22,29 @@ _TLS = Path("/tls")
 _KEY_FROM_SHELL = "${THYROID_ADMIN_KEY:?give a secret of your own}"
 
 
+def container_arguments(settings: ServerSettings, models: Path = _MODELS) -> list[str]:
+    """The arguments of `tritonserver` in a container, but for those about the admin key.
+
+    It listens on every address of the container, whatever `settings.host` says; with TLS the HTTP
+    port stays on its loopback address, as everywhere.
+
+    Args:
+        settings: What to serve, with TLS files at their paths in the container. The repository is
+            looked at here for plans that are version-compatible.
+        models: The model repository, as the container sees it.
+    """
+    endpoints = endpoints_of(settings, _EVERY_ADDRESS)
+    arguments = common_arguments(settings, models, endpoints)
+    if runs_plan_code(settings.model_repository, settings.profile):
+        arguments.append("--backend-config=tensorrt,version-compatible=true")
+    return arguments
+
+
 def container_command(settings: ServerSettings) -> str:
     """The command, as shell text: comments that say what it needs, then one line.
 
-    It listens on every address of the container, whatever `settings.host` says; with TLS the HTTP
-    port stays on its loopback address, as everywhere. Without an admin key in the settings the
-    shell that runs it must have one in THYROID_ADMIN_KEY.
+    Where it listens, `container_arguments` says. Without an admin key in the settings the shell
+    that runs it must have one in THYROID_ADMIN_KEY.
 
     Args:
         settings: What to serve; the host's paths are mapped to paths in the container.
@@ -35,8 +55,7 @@ def container_command(settings: ServerSettings) -> str:
     """
     _check_profile(settings.profile)
     check_admin_key(settings.admin_key)
-    endpoints = endpoints_of(settings, _EVERY_ADDRESS)
-    for endpoint in endpoints:
+    for endpoint in endpoints_of(settings, _EVERY_ADDRESS):
         if endpoint.port == 0:
             raise PortError(
                 f"the {endpoint.name} port for the container is 0, which means any free one",
@@ -45,8 +64,7 @@ def container_command(settings: ServerSettings) -> str:
             )
     tls, mounts = _mounted_tls(settings.tls)
     mounts = {settings.model_repository: _MODELS, **mounts}
-    arguments = common_arguments(replace(settings, tls=tls), _MODELS, endpoints)
-    line = shlex.join(["tritonserver", *arguments])
+    line = shlex.join(["tritonserver", *container_arguments(replace(settings, tls=tls))])
     if settings.admin_key is None:
         # In double quotes, so that the shell fills in the variable.
         line += "".join(f' "{argument}"' for argument in admin_arguments(_KEY_FROM_SHELL))

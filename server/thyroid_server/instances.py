@@ -1,4 +1,4 @@
-"""As many instances of a model as there are cores to share.
+"""As many instances of a model as there are cores.
 
 A configuration is written once and served on machines of any size, but Triton takes a number of
 instances from nowhere else. So the server is given a copy of it with another number.
@@ -13,8 +13,12 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from thyroid_server.core_pool import SHARE_CORES
 
-# Each instance is a process with all weights in it; beyond this many, requests share better by
-# taking several cores each.
+INSTANCE_PER_CORE = "INSTANCE_PER_CORE"
+"""The parameter by which a Python step asks for an instance for each core; a network that shares
+cores gets as many. In capitals, as Triton's own are: it is not the step's business."""
+
+# Each instance is a process, with all weights in it where it is a network's; beyond this many,
+# requests share better by taking several cores each, and steps keep up with any one GPU.
 MOST_INSTANCES = 16
 # On one core, too: with a single instance behind a bounded queue Triton loses half seconds.
 LEAST_INSTANCES = 2
@@ -28,7 +32,7 @@ def link_models(target: Path, repository: Path, profile: str | None, cores: int)
             otherwise.
         repository: The model repository, by its absolute path.
         profile: As in `ServerSettings`.
-        cores: How many the networks share, from 1.
+        cores: How many there are, from 1.
     """
     changed = {}
     for model in sorted(path for path in repository.iterdir() if path.is_dir()):
@@ -56,7 +60,7 @@ def _config_file(model: Path, profile: str | None) -> Path:
 def _text_for(text: str, count: int) -> str | None:
     """The configuration for so many instances; None where nothing needs to be changed."""
     config = text_format.Parse(text, ModelConfig())
-    if config.parameters[SHARE_CORES].string_value != "1":
+    if not any(_is_on(config, name) for name in (SHARE_CORES, INSTANCE_PER_CORE)):
         return None
     groups = [group for group in config.instance_group if group.kind == ModelInstanceGroup.KIND_CPU]
     if all(group.count == count for group in groups):
@@ -64,6 +68,11 @@ def _text_for(text: str, count: int) -> str | None:
     for group in groups:
         group.count = count
     return str(text_format.MessageToString(config))
+
+
+def _is_on(config: ModelConfig, name: str) -> bool:
+    # To ask a message's map for what it has not would put it there.
+    return name in config.parameters and config.parameters[name].string_value == "1"
 
 
 def _link_around(target: Path, source: Path, left_out: set[Path]) -> None:

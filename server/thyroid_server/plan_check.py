@@ -6,15 +6,13 @@ ONNX file without a word.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from thyroid_pipeline import contract
 from thyroid_pipeline.plan_machine import Gpu, Machine
 from thyroid_pipeline.plan_manifest import (
-    BatchProfile,
     HardwareCompatibility,
     PlanRecord,
     PlanRecordError,
@@ -26,9 +24,8 @@ from thyroid_pipeline.plan_manifest import (
     record_path,
 )
 from thyroid_server.errors import PreflightError
+from thyroid_server.plan_rebuild import Rebuild, how_to_rebuild, serves_batches
 
-# The half precisions of `thyroid-export onnx --precision`, as a plan's record names them.
-_HALVES = ("fp16", "bf16")
 # What an RTX plan runs on where it was built for no compute capability in particular.
 _RTX_DEFAULT_FROM = (8, 0)
 _AMPERE = (8, 0)
@@ -37,7 +34,22 @@ _NEXT_MAJOR = {10: 11}
 
 
 class PlanError(PreflightError):
-    """A plan is missing, broken, out of date, or not for this machine."""
+    """A plan is missing, broken, out of date, or not for this machine.
+
+    Attributes:
+        rebuild: How it is built again; None where that is not known.
+    """
+
+    def __init__(
+        self,
+        came: str,
+        *,
+        wanted: str,
+        mend: str,
+        rebuild: Rebuild | None = None,
+    ) -> None:
+        super().__init__(came, wanted=wanted, mend=mend)
+        self.rebuild = rebuild
 
 
 @dataclass(frozen=True)
@@ -52,13 +64,10 @@ class _Plan:
     def file(self) -> Path:
         return plan_path(self.repository, self.model, self.runtime)
 
-    def error(
-        self, came: str, wanted: str, record: PlanRecord | None = None, *, target: str = ""
-    ) -> PlanError:
-        command = rebuild_command(self.repository, self.model, self.runtime, record)
-        if target:
-            command += f" --compute-capability {target}"
-        return PlanError(came, wanted=wanted, mend=f"build it again: {command}")
+    def error(self, came: str, wanted: str, record: PlanRecord | None = None) -> PlanError:
+        rebuild = how_to_rebuild(self.repository, self.model, self.runtime, record)
+        mend = f"build it again: {rebuild.command}"
+        return PlanError(came, wanted=wanted, mend=mend, rebuild=rebuild)
 
 
 def check_plans(
@@ -70,7 +79,9 @@ def check_plans(
 ) -> None:
     """See that every plan of a repository is whole, up to date and for this machine.
 
-    An ONNX file that is not there makes no plan stale: an appliance may be given plans alone.
+    An ONNX file that is not there makes no plan stale: an appliance may be given plans alone. What
+    is wrong with a plan that is there is said on any machine; that one is missing, only where a GPU
+    could run it.
 
     Args:
         repository: The model repository.
@@ -82,54 +93,21 @@ def check_plans(
         PlanError: The first plan that cannot be served.
         PreflightError: The machine has no GPU, or not the library.
     """
-    version = _check_machine(machine, runtime)
-    for model in models:
-        plan = _Plan(repository, model.name, runtime)
-        record = _check_file(plan)
+    plans = [_Plan(repository, model.name, runtime) for model in models]
+    records = {plan: _check_file(plan) for plan in plans if plan.file.is_file()}
+    for plan, record in records.items():
         _check_batch(plan, record)
+    version = _check_machine(machine, runtime)
+    for plan in plans:
+        if plan not in records:
+            raise plan.error(
+                f"there is no plan {plan.file}",
+                wanted=f"the model {plan.model} compiled for this machine's GPU",
+            )
+    for plan, record in records.items():
         _check_version(plan, record, version)
         for gpu in machine.gpus:
             _check_gpu(plan, record, gpu)
-
-
-def rebuild_command(
-    repository: Path, model: str, runtime: Runtime, record: PlanRecord | None = None
-) -> str:
-    """The command that builds a plan again, as it was built before where that is known.
-
-    Batch sizes that the served config cannot use are left out. Of a plan in half precision it is
-    two: the ONNX file in that precision comes first, in a folder beside the repository.
-    """
-    half = _half_of(repository, record)
-    if half is None:
-        first, words = "", ["thyroid-export", "engine", "--model-repository", str(repository)]
-    else:
-        networks = repository.resolve().with_name(f"{repository.resolve().name}.{half}")
-        made = ["thyroid-export", "onnx", "--model-repository", str(repository), "--model", model]
-        first = shlex.join([*made, "--precision", half, "--out", str(networks)]) + " && "
-        words = ["thyroid-export", "engine", "--model-repository", str(networks)]
-        words += ["--out", str(repository)]
-    words += ["--runtime", runtime.value, "--model", model]
-    if record is not None:
-        if _serves(record.batch):
-            words += ["--min-batch", str(record.batch.min), "--opt-batch", str(record.batch.opt)]
-            words += ["--max-batch", str(record.batch.max)]
-        if record.version_compatible:
-            words += ["--version-compatible"]
-        if record.hardware_compatibility is not HardwareCompatibility.NONE:
-            words += ["--hardware-compatible", record.hardware_compatibility.value]
-    return first + shlex.join(words)
-
-
-def _half_of(repository: Path, record: PlanRecord | None) -> str | None:
-    """The half precision of a plan, unless the repository itself holds the file that it is of."""
-    if record is None:
-        return None
-    half = next((each for each in _HALVES if each in record.precision.split("+")), None)
-    network = network_path(repository, record.model)
-    if half and network.is_file() and file_sha256(network) == record.onnx_sha256:
-        return None
-    return half
 
 
 def _check_machine(machine: Machine, runtime: Runtime) -> str:
@@ -152,11 +130,6 @@ def _check_machine(machine: Machine, runtime: Runtime) -> str:
 
 
 def _check_file(plan: _Plan) -> PlanRecord:
-    if not plan.file.is_file():
-        raise plan.error(
-            f"there is no plan {plan.file}",
-            wanted=f"the model {plan.model} compiled for this machine's GPU",
-        )
     try:
         record = read_record(record_path(plan.file))
     except FileNotFoundError:
@@ -198,12 +171,8 @@ def _check_file(plan: _Plan) -> PlanRecord:
     return record
 
 
-def _serves(batch: BatchProfile) -> bool:
-    return batch.min <= 1 and batch.max >= contract.MAX_BATCH_SIZE
-
-
 def _check_batch(plan: _Plan, record: PlanRecord) -> None:
-    if not _serves(record.batch):
+    if not serves_batches(record.batch):
         raise plan.error(
             f"the plan {plan.file} takes batches of {record.batch.min} to {record.batch.max}",
             wanted=f"1 to {contract.MAX_BATCH_SIZE}, as the model's config says",
@@ -243,13 +212,12 @@ def _check_gpu(plan: _Plan, record: PlanRecord, gpu: Gpu) -> None:
         fits = record.gpu == gpu.name and capability in targets
         came = f"{record.gpu or 'an unknown GPU'} (compute capability {built_for or 'unknown'})"
     if not fits:
-        # Older GPUs are not among the default's, and have to be named.
-        is_older = plan.runtime is Runtime.RTX and capability < _RTX_DEFAULT_FROM
+        # Not the targets it was built for. Older GPUs are not among the default's: they are named.
+        named = (gpu.compute_capability,) if capability < _RTX_DEFAULT_FROM else ()
         raise plan.error(
             f"the plan {plan.file} is for {came}",
             wanted=here,
-            record=record,
-            target=gpu.compute_capability if is_older else "",
+            record=replace(record, compute_capabilities=named),
         )
 
 

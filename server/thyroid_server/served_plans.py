@@ -19,7 +19,13 @@ from tritonclient.grpc import model_config_pb2
 
 from thyroid_pipeline import contract
 from thyroid_pipeline.plan_machine import Machine, read_machine
-from thyroid_pipeline.plan_manifest import Runtime
+from thyroid_pipeline.plan_manifest import (
+    PlanRecordError,
+    Runtime,
+    plan_path,
+    read_record,
+    record_path,
+)
 from thyroid_server.errors import PreflightError
 from thyroid_server.plan_check import check_plans
 
@@ -59,6 +65,28 @@ def _runtime_of(model: Path, profile: str | None) -> Runtime | None:
     if config.platform == "tensorrt_plan" or config.backend == "tensorrt":
         return Runtime.TENSORRT
     return Runtime.RTX if config.default_model_filename == Runtime.RTX.plan_file else None
+
+
+def runs_plan_code(repository: Path, profile: str | None) -> bool:
+    """Whether a plan of TensorRT that a profile serves is version-compatible.
+
+    Such a plan carries code of its own, which Triton runs only where it is told to.
+
+    Args:
+        repository: The model repository.
+        profile: As in `ServerSettings`.
+
+    Returns:
+        False also of plans without a readable record: `check_served_plans` speaks of them.
+    """
+    for model in find_planned(repository, profile).get(Runtime.TENSORRT, []):
+        try:
+            record = read_record(record_path(plan_path(repository, model.name, Runtime.TENSORRT)))
+        except (FileNotFoundError, PlanRecordError):
+            continue
+        if record.version_compatible:
+            return True
+    return False
 
 
 def check_served_plans(

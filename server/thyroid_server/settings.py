@@ -59,7 +59,8 @@ class ServerSettings:
             random one at every start, which nobody is told: they are closed. Triton takes the key
             by its command line, where other users of this machine may read it.
         cores: How many cores the networks share, from 1, where their configurations say that they
-            do; None for all that this process may use.
+            do, and how many instances of a step there are that asks for one on each; None for all
+            that this process may use.
         start_timeout_s: How long the server may take until the first image has gone through.
         stop_timeout_s: How long it may take to end by itself before it is killed.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,12 @@ from typing import Any
 
 import pytest
 
+from thyroid_export.cli import onnx
+from thyroid_export.engine_cli import engine
 from thyroid_pipeline import contract
 
-OURS = {"server-cpu": "cpu", "server-gpu": "gpu", "engines": "engines"}
+BUILDERS = {"engines": "engines", "engines-fp16": "export"}
+OURS = {"server-cpu": "cpu", "server-gpu": "gpu", **BUILDERS}
 
 
 def published(service: dict[str, Any]) -> dict[str, str]:
@@ -48,7 +52,8 @@ def test_the_servers_publish_tritons_ports(compose: dict[str, Any], stages: dict
 def test_only_building_plans_may_write_to_the_models(compose: dict[str, Any]) -> None:
     for name in ("server-cpu", "server-gpu"):
         assert compose["services"][name]["volumes"] == ["../model_repository:/models:ro"]
-    assert compose["services"]["engines"]["volumes"] == ["../model_repository:/models"]
+    for name in BUILDERS:
+        assert compose["services"][name]["volumes"] == ["../model_repository:/models"]
 
 
 def test_what_is_mounted_exists(compose: dict[str, Any], docker: Path) -> None:
@@ -84,7 +89,7 @@ def test_the_server_may_run_what_it_puts_into_its_folder(compose: dict[str, Any]
 
 def test_a_gpu_goes_to_those_that_need_one(compose: dict[str, Any]) -> None:
     with_gpu = {name for name, service in compose["services"].items() if "deploy" in service}
-    assert with_gpu == {"server-gpu", "engines"}
+    assert with_gpu == {"server-gpu", *BUILDERS}
 
 
 def test_profiles(compose: dict[str, Any]) -> None:
@@ -94,7 +99,33 @@ def test_profiles(compose: dict[str, Any]) -> None:
 
     assert started("cpu") == {"server-cpu", "prometheus", "grafana"}
     assert started("gpu") == {"server-gpu", "prometheus", "grafana"}
-    assert started("build") == {"engines"}
+    assert started("build") == set(BUILDERS)
+
+
+def test_half_precision_is_two_commands_that_the_image_takes(
+    compose: dict[str, Any], stages: dict[str, Any]
+) -> None:
+    """The files between them lie where a read-only container lets them, and in no model's place."""
+    service = compose["services"]["engines-fp16"]
+    shell, flag, text = service["command"]
+    assert (shell, flag) == ("sh", "-c")
+    first, second = (shlex.split(each) for each in text.split(" && "))
+    assert (first[:2], second[:2]) == (["thyroid-export", "onnx"], ["thyroid-export", "engine"])
+    made = onnx.make_context("onnx", first[2:]).params
+    built = engine.make_context("engine", second[2:]).params
+    assert made["precision"] == "fp16"
+    assert made["out"] == built["model_repository"]
+    assert service["tmpfs"] == ["/tmp:exec,mode=1777"]
+    assert made["out"].parts[:2] == ("/", "tmp")
+    assert made["model_repository"] == built["out"] == Path("/models")
+    assert built["runtime_name"] == "tensorrt"
+    # torch is in that stage alone: `onnx` wants it, `engine` does not.
+    assert any("[export]" in step for step in stages["export"].all("RUN"))
+
+
+def test_grafana_fetches_nothing(compose: dict[str, Any]) -> None:
+    environment = compose["services"]["grafana"]["environment"]
+    assert environment["GF_PLUGINS_PREINSTALL_DISABLED"] == "true"
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu", "build"])

@@ -1,9 +1,8 @@
-"""The images' health check, on the real server and on none; and the GPU image's start."""
+"""The images' health check, on the real server and on none."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,42 +43,3 @@ def test_the_images_check_by_it(stages: dict[str, Any]) -> None:
             copy.startswith("--chmod=0444 docker/healthcheck.py") and "/opt/thyroid/" in copy
             for copy in stages[name].all("COPY")
         )
-
-
-def start_gpu_image(docker: Path, folder: Path, code: str) -> subprocess.CompletedProcess[str]:
-    """Run `serve_gpu.main` where `tritonserver` is a script that prints its arguments."""
-    triton = folder / "tritonserver"
-    triton.write_text('#!/bin/sh\nprintf "%s\\n" "$@"; echo "key=$THYROID_ADMIN_KEY"\n')
-    triton.chmod(0o755)
-    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
-    program = f"import sys; sys.path.insert(0, {str(docker)!r}); import serve_gpu; {code}"
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "PATH": path, "THYROID_ADMIN_KEY": "sesame"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_the_gpu_image_starts_triton_with_our_command(docker: Path, tmp_path: Path) -> None:
-    code = "serve_gpu.check_served_plans = lambda repository, profile: None; serve_gpu.main()"
-    done = start_gpu_image(docker, tmp_path, code)
-    assert done.returncode == 0, done.stderr
-    arguments = done.stdout.splitlines()
-    assert {"--model-repository=/models", "--grpc-address=0.0.0.0", "--grpc-port=8001"} <= set(
-        arguments
-    )
-    assert any(line.endswith(":admin-key=sesame") for line in arguments)
-    assert not any(line.startswith("--model-config-name") for line in arguments)
-    assert arguments[-1] == "key="
-
-
-def test_the_gpu_image_does_not_start_without_plans(
-    docker: Path, tmp_path: Path, model_repository: Path
-) -> None:
-    code = f"from pathlib import Path; serve_gpu.main(Path({str(model_repository)!r}))"
-    done = start_gpu_image(docker, tmp_path, code)
-    assert done.returncode == 2
-    assert done.stderr.startswith("serve_gpu: ")
-    assert not done.stdout

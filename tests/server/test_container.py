@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from made_up_plans import NETWORKS, make_planned, write_plan
+from thyroid_pipeline.plan_manifest import Runtime, plan_path, record_path
 from thyroid_server.cli import main
 
 KEY = 'it\'s $HOME; `x` "y"'.replace(" ", "_")
@@ -108,6 +110,23 @@ def test_the_key_may_come_by_the_environment() -> None:
 def test_a_line_break_in_a_path_ends_no_comment(tmp_path: Path) -> None:
     text = printed("--model-repository", "/models\ntouch /tmp/x", "--admin-key", KEY)
     assert sum(not line.startswith("# ") for line in text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_version_compatible_plan_may_run_its_code(
+    tmp_path: Path, model_repository: Path, name: str
+) -> None:
+    planned = make_planned(tmp_path / "models", model_repository)
+    allowed = "--backend-config=tensorrt,version-compatible=true"
+    repository = ("--model-repository", str(planned), "--admin-key", KEY)
+    assert allowed not in printed(*repository, "--profile", "default")
+    write_plan(planned, name, version_compatible=True)
+    _, arguments = run_by_shell(printed(*repository, "--profile", "default"), tmp_path / "bin")
+    assert allowed in arguments
+    assert allowed not in printed(*repository, "--profile", "cpu")  # which serves no plan
+    record = record_path(plan_path(planned, name, Runtime.TENSORRT))
+    record.write_text("{")  # the check before the start speaks of it
+    assert allowed not in printed(*repository, "--profile", "default")
 
 
 @pytest.mark.parametrize("front", ["http", "grpc", "metrics"])

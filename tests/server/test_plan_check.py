@@ -24,7 +24,7 @@ from thyroid_pipeline.plan_manifest import (
     record_text,
 )
 from thyroid_server.errors import PreflightError
-from thyroid_server.plan_check import PlanError, check_plans, rebuild_command
+from thyroid_server.plan_check import PlanError, check_plans
 
 L4 = Gpu("NVIDIA L4", "8.9", "580.82.07")
 RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", "8.9", "580.82.07")
@@ -303,6 +303,18 @@ def test_an_rtx_plan_of_named_targets(repository: Path) -> None:
     check_plans(repository, MACHINE, runtime=Runtime.RTX)
     error = error_of(repository, machine_with(H100), Runtime.RTX)
     assert "compute capability 8.6, 8.9" in error.came
+    assert "--compute-capability" not in error.mend  # the default's run there
+    error = error_of(repository, machine_with(T4), Runtime.RTX)
+    assert error.mend.endswith(
+        "--model transunet --min-batch 1 --opt-batch 8 --max-batch 16 --compute-capability 7.5"
+    )
+
+
+def test_an_rtx_plan_is_built_again_for_the_targets_it_had(repository: Path) -> None:
+    change(repository, of=Runtime.RTX, compute_capabilities=("8.6", "8.9"))
+    plan_path(repository, "transunet", Runtime.RTX).write_bytes(PLAN[:-1])
+    mend = error_of(repository, runtime=Runtime.RTX).mend
+    assert mend.endswith("--compute-capability 8.6 --compute-capability 8.9")
 
 
 # --- machines that serve no plan
@@ -321,18 +333,3 @@ def test_a_machine_without_the_library(repository: Path, runtime: Runtime) -> No
     with pytest.raises(PreflightError) as error:
         check_plans(repository, Machine((L4,), "13.0", others), runtime=runtime)
     assert error.value.came == f"{runtime.label} was not found on this machine"
-
-
-def test_the_command_builds_as_before() -> None:
-    record = dataclasses.replace(
-        record_of("transunet", Runtime.TENSORRT),
-        batch=BatchProfile(1, 4, 32),
-        version_compatible=True,
-        hardware_compatibility=HardwareCompatibility.AMPERE,
-    )
-    command = rebuild_command(Path("models"), "transunet", Runtime.TENSORRT, record)
-    assert command == (
-        "thyroid-export engine --model-repository models --runtime tensorrt --model transunet "
-        "--min-batch 1 --opt-batch 4 --max-batch 32 --version-compatible "
-        "--hardware-compatible ampere"
-    )

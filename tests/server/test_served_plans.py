@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from made_up_plans import L4, PLAN, make_planned, on_machine, refusal
+from made_up_plans import L4, PLAN, make_planned, on_machine, refusal, write_plan
 from thyroid_pipeline import contract
 from thyroid_pipeline.plan_machine import Gpu, Machine
-from thyroid_pipeline.plan_manifest import Runtime, plan_path
+from thyroid_pipeline.plan_manifest import BatchProfile, Runtime, plan_path, record_path
 from thyroid_server import served_plans
 from thyroid_server.errors import PreflightError
 from thyroid_server.plan_check import PlanError
@@ -50,25 +51,50 @@ def better(plan: Path) -> None:
     plan.with_name("model.onnx").write_bytes(b"a better network")
 
 
+def narrow(plan: Path) -> None:
+    write_plan(plan.parents[2], plan.parents[1].name, batch=BatchProfile(1, 4, 8))
+
+
+def mistake(plan: Path) -> None:
+    other = plan_path(plan.parents[2], "resnet18", Runtime.TENSORRT)
+    shutil.copy(record_path(other), record_path(plan))
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda plan: plan.unlink(), "there is no plan"),
         (lambda plan: plan.write_bytes(PLAN[:-1]), "has 5 bytes"),
         (lambda plan: plan.write_bytes(PLAN[::-1]), "has the SHA-256"),
+        (lambda plan: record_path(plan).unlink(), "has no record"),
+        (mistake, "is one of resnet18 for TensorRT"),
         (better, "is stale"),
+        (narrow, "takes batches of 1 to 8"),
     ],
-    ids=["missing", "truncated", "replaced", "stale"],
+    ids=["truncated", "replaced", "without a record", "another's", "stale", "other batches"],
 )
+@pytest.mark.parametrize("gpus", [(L4,), ()], ids=["on a GPU", "on none"])
 def test_a_plan_that_is_none_is_refused_with_the_command_that_builds_it(
-    planned: Path, monkeypatch: pytest.MonkeyPatch, damage: Any, words: str
+    planned: Path, monkeypatch: pytest.MonkeyPatch, gpus: tuple[Gpu, ...], damage: Any, words: str
 ) -> None:
-    on_machine(monkeypatch, L4)
+    on_machine(monkeypatch, *gpus)
     damage(plan_path(planned, "transunet", Runtime.TENSORRT))
     said = refusal("--model-repository", str(planned), "--profile", "default")
     assert words in said
     assert "build it again: thyroid-export engine " in said
     assert "--runtime tensorrt --model transunet" in said
+
+
+def test_where_no_gpu_is_nobody_is_sent_to_build_a_missing_plan(
+    planned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan_path(planned, "transunet", Runtime.TENSORRT).unlink()
+    arguments = ("--model-repository", str(planned), "--profile", "default")
+    on_machine(monkeypatch, L4)
+    said = refusal(*arguments)
+    assert "there is no plan" in said
+    assert "build it again: thyroid-export engine " in said
+    on_machine(monkeypatch)
+    assert "this machine shows no NVIDIA GPU" in refusal(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +164,15 @@ def test_the_command_names_what_can_be_served(
     assert command(*repository, "--profile", "cpu") == (0, "the profile cpu serves no plan\n")
 
 
-def test_the_command_is_a_module_and_refuses_with_exit_code_2(planned: Path) -> None:
-    plan_path(planned, "resnet18", Runtime.TENSORRT).write_bytes(b"")
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(PLAN, "this machine shows no NVIDIA GPU"), (PLAN[:-1], "the plan ")],
+    ids=["whole", "truncated"],
+)
+def test_the_command_is_a_module_and_refuses_with_exit_code_2(
+    planned: Path, content: bytes, words: str
+) -> None:
+    plan_path(planned, "resnet18", Runtime.TENSORRT).write_bytes(content)
     done = subprocess.run(
         [
             *(sys.executable, "-W", "error", "-m", "thyroid_server.served_plans"),
@@ -151,5 +184,5 @@ def test_the_command_is_a_module_and_refuses_with_exit_code_2(planned: Path) -> 
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("thyroid-serve: this machine shows no NVIDIA GPU")
+    assert done.stderr.startswith(f"thyroid-serve: {words}")
     assert "Traceback" not in done.stderr
