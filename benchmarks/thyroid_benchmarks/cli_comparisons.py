@@ -19,12 +19,13 @@ from thyroid_benchmarks.peer_comparison import compare_peers
 from thyroid_benchmarks.peer_contestants import make_contestants
 from thyroid_benchmarks.peer_environment import PeerUnavailableError
 from thyroid_benchmarks.peer_figures import PeerPlan
-from thyroid_benchmarks.peer_list import LAYOUTS, NAMES, Layout
+from thyroid_benchmarks.peer_list import LAYOUTS, NAMES, TUTORIAL, Layout
 from thyroid_benchmarks.perf_analyzer_fetch import fetch_perf_analyzer
 from thyroid_benchmarks.perf_analyzer_run import PerfFigures, run_perf_analyzer
 from thyroid_benchmarks.pool import order
 from thyroid_benchmarks.preparation import cropper_parameters
 from thyroid_benchmarks.scenarios import Scenario, Wish
+from thyroid_benchmarks.suite import TUTORIAL_PLAN
 from thyroid_client._address import parse_address
 
 _NOWHERE = "127.0.0.1:0"  # every contestant has an address of its own
@@ -61,8 +62,8 @@ _CLIENTS = click.option(
     type=click.Choice(LAYOUTS),
     multiple=True,
     default=LAYOUTS,
-    help="How the cores are shared out: an image on each, or all for one; may be given twice.  "
-    "[default: both]",
+    help="How the cores are shared out: an image on each, all for one, or a batch on each where "
+    "the peer gathers batches; may be given several times.  [default: all]",
 )
 def peers(
     *,
@@ -122,8 +123,8 @@ def cross_check(
     wish = Wish(**asdict(pace), seed=setting.seed)
     plan = CrossCheckPlan(clients, rates, rounds, wish)
     pool = setting.pool()
-    with setting.serving() as address:
-        subject = setting.subject(address, pool)
+    with setting.serving() as served:
+        subject = setting.subject(served.grpc, pool, metrics=served.metrics)
         result, runs = measured_cross_check(plan, subject, cache)
     setting.write(subject, started, beside=runs, parts={"cross_check": result})
     figures = [figure for point in result["points"] for figure in point["figures"].values()]
@@ -154,6 +155,16 @@ def measured_peers(
     result = comparison.as_dict()
     click.echo(peer_lines(result))
     return result, [run.measured for run in comparison.runs]
+
+
+def measured_tutorial(subject: Subject, setting: Setting) -> tuple[dict[str, Any], list[Measured]]:
+    """Compare with the ensemble built as tutorials do alone, which needs no other packages.
+
+    Returns:
+        The part `peers` of the result, and the runs behind it.
+    """
+    # Nothing is fetched into the folder: only peers have environments.
+    return measured_peers(TUTORIAL_PLAN, subject, setting, setting.out, (TUTORIAL,))
 
 
 def measured_cross_check(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,23 +10,27 @@ import numpy as np
 
 from thyroid_benchmarks.console import run_line, with_ends
 from thyroid_benchmarks.estimates import Estimate, paired_ratio, percentile
+from thyroid_benchmarks.generator import generate
 from thyroid_benchmarks.measure import Measured, Subject, measure
 from thyroid_benchmarks.perf_analyzer_run import PerfFigures
-from thyroid_benchmarks.pool import Pool
+from thyroid_benchmarks.pool import Pool, order
 from thyroid_benchmarks.references import References
-from thyroid_benchmarks.scenarios import Scenario, Wish, make_scenario
+from thyroid_benchmarks.scenarios import ClosedLoop, OpenLoop, Scenario, Wish, make_scenario
 from thyroid_benchmarks.schedule import NS_PER_S
 from thyroid_benchmarks.summary import NS_PER_MS
-from thyroid_benchmarks.target import OK
+from thyroid_benchmarks.target import OK, connect
 
 AGREEMENT = 0.10
 FIGURES = ("rate_per_s", "p50_ms", "p95_ms")
 _LEAST_SCREENINGS = 200
+_WARM_UP_CLIENTS = 8
 _WISH = Wish(duration_s=18, warmup_s=2)
 
 Say = Callable[[str], object]
 Analyze = Callable[[Scenario, Subject], PerfFigures]
 """Runs perf_analyzer once."""
+Warm = Callable[[Subject, float], Awaitable[None]]
+"""Loads a server for so many seconds."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,29 @@ class Point:
     ours: tuple[Measured, ...]
     theirs: tuple[PerfFigures, ...]
 
+    @property
+    def valid(self) -> tuple[int, ...]:
+        """The rounds, from 0, in which our run is VALID; only they are compared."""
+        return tuple(number for number, run in enumerate(self.ours) if run.verdict.valid)
+
     def our_figures(self, figure: str) -> list[float]:
-        """Return a figure of ours by round, defined as perf_analyzer defines it."""
-        return [_ours(run, figure) for run in self.ours]
+        """Return a figure of ours by VALID round, defined as perf_analyzer defines it."""
+        return [_ours(self.ours[number], figure) for number in self.valid]
 
-    def ratio(self, figure: str) -> Estimate:
-        """Divide perf_analyzer's figure by ours, with the range over the rounds."""
-        theirs = [getattr(figures, figure) for figures in self.theirs]
-        return paired_ratio(theirs, self.our_figures(figure))
+    def their_figures(self, figure: str) -> list[float]:
+        """Return perf_analyzer's figure of the same rounds."""
+        return [float(getattr(self.theirs[number], figure)) for number in self.valid]
 
-    def agrees(self, figure: str) -> bool:
-        """Whether both agree within `AGREEMENT`, whichever is the larger."""
-        value = self.ratio(figure).value
-        return 1 / (1 + AGREEMENT) <= value <= 1 + AGREEMENT
+    def ratio(self, figure: str) -> Estimate | None:
+        """Divide perf_analyzer's figure by ours, with the range over the rounds; None without."""
+        if not self.valid:
+            return None
+        return paired_ratio(self.their_figures(figure), self.our_figures(figure))
+
+    def agrees(self, figure: str) -> bool | None:
+        """Whether both agree within `AGREEMENT`, whichever is the larger; None: not judged."""
+        spread = self.ratio(figure)
+        return None if spread is None else 1 / (1 + AGREEMENT) <= spread.value <= 1 + AGREEMENT
 
     def reasons(self) -> list[str]:
         """Say why the two may differ, for a point where they do; what holds of this very point."""
@@ -65,18 +79,21 @@ class Point:
         told = []
         for figure in wide:
             spread = self.ratio(figure)
-            if spread.low is not None and spread.high is not None and spread.low < 1 < spread.high:
+            if spread is None or spread.low is None or spread.high is None:
+                continue
+            if spread.low < 1 < spread.high:
                 told.append(
                     f"{figure}: the rounds lie on both sides of 1 ({with_ends(spread)}), so that "
                     "the machine varied by more than the two differ"
                 )
         told += [
-            f"our run of round {number + 1} is INVALID: {'; '.join(run.verdict.reasons)}"
+            f"our run of round {number + 1} is INVALID and left out: "
+            f"{'; '.join(run.verdict.reasons)}"
             for number, run in enumerate(self.ours)
             if not run.verdict.valid
         ]
-        fewest = min(run.summary.screenings for run in self.ours)
-        if "p95_ms" in wide and fewest < _LEAST_SCREENINGS:
+        fewest = min((self.ours[number].summary.screenings for number in self.valid), default=None)
+        if "p95_ms" in wide and fewest is not None and fewest < _LEAST_SCREENINGS:
             told.append(f"a 95th percentile of {fewest} screenings is uncertain in itself")
         return told or ["nothing seen here explains it: look at both before citing either"]
 
@@ -84,17 +101,18 @@ class Point:
         """Return the point for a report."""
         return {
             "scenario": self.scenario.as_dict(),
-            "figures": {
-                figure: {
-                    "ours": self.our_figures(figure),
-                    "perf_analyzer": [getattr(figures, figure) for figures in self.theirs],
-                    "ratio": self.ratio(figure).as_dict(),
-                    "agrees": self.agrees(figure),
-                }
-                for figure in FIGURES
-            },
+            "figures": {figure: self._figure(figure) for figure in FIGURES},
             "reasons": self.reasons(),
             "verdicts": [run.verdict.word for run in self.ours],
+        }
+
+    def _figure(self, figure: str) -> dict[str, Any]:
+        ratio = self.ratio(figure)
+        return {
+            "ours": self.our_figures(figure),
+            "perf_analyzer": self.their_figures(figure),
+            "ratio": None if ratio is None else ratio.as_dict(),
+            "agrees": self.agrees(figure),
         }
 
 
@@ -106,7 +124,8 @@ class CrossCheckPlan:
         clients: Closed loops, by number of clients.
         rates_per_s: Open loops with Poisson arrivals.
         rounds: How often each is measured by both.
-        wish: Durations and seed.
+        wish: Durations and seed. The warm-up goes before each measurement, of either kind, and is
+            no part of it: perf_analyzer counts from its first request.
     """
 
     clients: tuple[int, ...] = (1, 4, 8)
@@ -116,18 +135,29 @@ class CrossCheckPlan:
 
 
 def scenarios_of(plan: CrossCheckPlan) -> list[Scenario]:
-    """Return the scenarios of a plan."""
-    closed = [
-        make_scenario("clients", replace(plan.wish, clients=clients)) for clients in plan.clients
-    ]
-    opened = [
-        make_scenario("server", replace(plan.wish, rate_per_s=rate)) for rate in plan.rates_per_s
-    ]
+    """Return the scenarios of a plan; each counts from its first request to its last."""
+    wish = replace(plan.wish, warmup_s=0.0)
+    closed = [make_scenario("clients", replace(wish, clients=clients)) for clients in plan.clients]
+    opened = [make_scenario("server", replace(wish, rate_per_s=rate)) for rate in plan.rates_per_s]
     return closed + opened
 
 
+async def warm_up(subject: Subject, seconds: float) -> None:
+    """Load a server for a while, so that neither generator meets a cold one."""
+    target = connect(subject.address, subject.pool, subject.references)
+    scenario = Scenario("warm-up", ClosedLoop(_WARM_UP_CLIENTS, seconds), 0.0)
+    try:
+        await generate(scenario, target, order(subject.pool, subject.seed))
+    finally:
+        await target.close()
+
+
 async def cross_check(
-    plan: CrossCheckPlan, subject: Subject, analyze: Analyze, say: Say
+    plan: CrossCheckPlan,
+    subject: Subject,
+    analyze: Analyze,
+    say: Say,
+    warm: Warm = warm_up,
 ) -> list[Point]:
     """Measure every point by both, one after the other, and the other way round in every second.
 
@@ -136,6 +166,7 @@ async def cross_check(
         subject: A server and images; see `sound_subject`.
         analyze: Runs perf_analyzer.
         say: Told every run's line.
+        warm: Warms the server up before each measurement.
 
     Raises:
         PeerUnavailableError: perf_analyzer failed.
@@ -147,6 +178,7 @@ async def cross_check(
         theirs: list[PerfFigures] = []
         for number in range(plan.rounds):
             for is_ours in ((True, False), (False, True))[number % 2]:
+                await warm(subject, plan.wish.warmup_s)
                 if is_ours:
                     name = f"cross-check, {scenario.name}, round {number + 1}"
                     ours.append(await measure(replace(scenario, name=name), subject))
@@ -187,12 +219,17 @@ def as_dict(points: Sequence[Point], fault: str | None) -> dict[str, Any]:
 
 
 def _ours(run: Measured, figure: str) -> float:
-    """Return our figure; in an open loop from sending, as perf_analyzer counts."""
+    """Return our figure as perf_analyzer counts.
+
+    That is, of what was answered by the end, in an open loop too from sending.
+    """
     if figure == "rate_per_s":
         return run.summary.rate_per_s.value
     percent = 50.0 if figure == "p50_ms" else 95.0
-    record, first_ns = run.record, round(run.scenario.warmup_s * NS_PER_S)
-    counted = (record.sent_ns - record.start_ns >= first_ns) & (np.array(record.outcome) == OK)
+    record, load = run.record, run.scenario.load
+    assert isinstance(load, ClosedLoop | OpenLoop), "made by `scenarios_of`"
+    last_ns = record.start_ns + round(load.duration_s * NS_PER_S)
+    counted = (record.done_ns <= last_ns) & (np.array(record.outcome) == OK)
     latency_ms = (record.done_ns - record.sent_ns)[counted] / NS_PER_MS
     return percentile(latency_ms, percent).value
 

@@ -94,7 +94,7 @@ def measured_layouts(
     # What counts here are ratios of many short runs: each must be right, but need not be long.
     rules = Rules(min_duration_s=suite.layouts.wish.duration_s / 2, min_requests=1, min_compared=1)
     own, plan = replace(subject, rules=rules), replace(suite.layouts, rules=rules)
-    contestants = as_contestants(chosen, setting.model_repository, own)
+    contestants = as_contestants(chosen, setting.model_repository)
     comparison = asyncio.run(compare_peers(contestants, own, plan, click.echo))
     click.echo(layout_lines(comparison, chosen, floor))
     result = layouts_document(comparison, chosen, floor)

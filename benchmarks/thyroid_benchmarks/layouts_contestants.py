@@ -41,13 +41,14 @@ from thyroid_server.embedded import EmbeddedTriton, ServerSettings
 from thyroid_server.errors import ServerError
 
 BATCH_DELAY_MS = 5.0
+CLIENT_DECODES_SHARE = 0.4
 _TIMEOUTS = Timeouts(request_s=REQUEST_TIMEOUT_S)
 
 Derive = Callable[[Path], None]
 """Writes a model repository into a folder that does not exist yet."""
 MakeTransport = Callable[[Address], AsyncTransport]
-Clients = Callable[[EmbeddedTriton, str, Subject], contextlib.AbstractContextManager[MakeTransport]]
-"""Says how clients ask a running server, given its admin key and what is sent."""
+Clients = Callable[[EmbeddedTriton, str], contextlib.AbstractContextManager[MakeTransport]]
+"""Says how clients ask a running server, given its admin key."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Layout:
         is_fixed: Whether it differs from ours by a fixed number of instances and threads alone.
         write: Writes its model repository; None for ours as it is.
         clients: How clients ask; None as they ask ours.
+        max_generator_share: What the process that makes the load may use of all cores, where a part
+            of the work is the client's; None for what the rules say.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Layout:
     is_fixed: bool = False
     write: Derive | None = None
     clients: Clients | None = None
+    max_generator_share: float | None = None
 
 
 def make_layouts(model_repository: Path, cores: int) -> list[Layout]:
@@ -117,32 +121,31 @@ def make_layouts(model_repository: Path, cores: int) -> list[Layout]:
             clients=_two_calls,
         ),
         Layout(
-            "shared-frames",
-            "ours; frames are decoded before the load and lie in system shared memory, so that "
-            "neither transport nor decoding is in the figures",
+            "client-frames",
+            "ours; the client decodes each image and hands the frame over by system shared memory, "
+            "both within what is measured",
             write=lambda folder: derive_frames(folder, model_repository),
-            clients=_shared_frames,
+            clients=_client_frames,
+            max_generator_share=CLIENT_DECODES_SHARE,
         ),
     ]
 
 
-def as_contestants(
-    layouts: Sequence[Layout], model_repository: Path, subject: Subject
-) -> list[Contestant]:
+def as_contestants(layouts: Sequence[Layout], model_repository: Path) -> list[Contestant]:
     """Say how each layout is started.
 
     Args:
         layouts: Which.
         model_repository: Ours.
-        subject: What is sent.
     """
     return [
         Contestant(
             name=layout.name,
             layout="",
             tuned=layout.about,
-            open=partial(_open, layout, model_repository, subject),
+            open=partial(_open, layout, model_repository),
             versions={},
+            max_generator_share=layout.max_generator_share,
         )
         for layout in layouts
     ]
@@ -157,7 +160,7 @@ def _derive_batched(model_repository: Path, delay_ms: float, folder: Path) -> No
 
 
 @contextlib.contextmanager
-def _open(layout: Layout, model_repository: Path, subject: Subject) -> Iterator[Connect]:
+def _open(layout: Layout, model_repository: Path) -> Iterator[Connect]:
     """Start a layout's server; it ends with the block."""
     admin_key = random_admin_key()
     with tempfile.TemporaryDirectory(prefix="thyroid-layout-") as scratch:
@@ -178,7 +181,7 @@ def _open(layout: Layout, model_repository: Path, subject: Subject) -> Iterator[
                 raise PeerUnavailableError(f"{layout.name} did not start: {error}") from error
             make = None
             if layout.clients is not None:
-                make = stack.enter_context(layout.clients(server, admin_key, subject))
+                make = stack.enter_context(layout.clients(server, admin_key))
             yield partial(_connect, server.grpc_address, make)
 
 
@@ -193,21 +196,17 @@ def _connect(
 
 
 @contextlib.contextmanager
-def _fused(_server: EmbeddedTriton, _admin_key: str, _subject: Subject) -> Iterator[MakeTransport]:
+def _fused(_server: EmbeddedTriton, _admin_key: str) -> Iterator[MakeTransport]:
     yield lambda address: FusedTransport(address, _TIMEOUTS)
 
 
 @contextlib.contextmanager
-def _two_calls(
-    _server: EmbeddedTriton, _admin_key: str, _subject: Subject
-) -> Iterator[MakeTransport]:
+def _two_calls(_server: EmbeddedTriton, _admin_key: str) -> Iterator[MakeTransport]:
     yield lambda address: TwoCallTransport(address, _TIMEOUTS)
 
 
 @contextlib.contextmanager
-def _shared_frames(
-    server: EmbeddedTriton, admin_key: str, subject: Subject
-) -> Iterator[MakeTransport]:
+def _client_frames(server: EmbeddedTriton, admin_key: str) -> Iterator[MakeTransport]:
     address = parse_address(server.grpc_address, None)
-    with shared_frames(address, admin_key, subject.pool.contents) as frames:
+    with shared_frames(address, admin_key) as frames:
         yield lambda where: FrameTransport(where, _TIMEOUTS, frames)

@@ -10,7 +10,7 @@ from thyroid_benchmarks.console import with_ends
 from thyroid_benchmarks.estimates import Estimate, ratio
 from thyroid_benchmarks.floor import Floor
 from thyroid_benchmarks.layouts_contestants import Layout
-from thyroid_benchmarks.peer_figures import Comparison, spread
+from thyroid_benchmarks.peer_figures import Comparison, Ratio, spread
 from thyroid_benchmarks.peer_list import OURS
 
 _RATE = "rate_per_s"
@@ -56,7 +56,7 @@ def layouts_document(
 
 def over_best_fixed(
     comparison: Comparison, layouts: Sequence[Layout], clients: int, figure: str
-) -> Estimate | None:
+) -> Ratio | None:
     """Divide our figure by the best fixed layout's of the same round; None without one."""
     wanted = {OURS, *(layout.name for layout in layouts if layout.is_fixed)}
     some = tuple(one for one in comparison.contestants if one.name in wanted)
@@ -85,10 +85,12 @@ def layout_lines(comparison: Comparison, layouts: Sequence[Layout], floor: Floor
             beside = over_best_fixed(comparison, layouts, clients, figure)
             if beside is not None:
                 lines.append(
-                    f"{clients} clients: ours over the best fixed, {figure}: {with_ends(beside)}"
+                    f"{clients} clients: ours over the best fixed, {figure}: "
+                    f"{with_ends(beside.estimate)}, {beside.rounds} of {comparison.plan.rounds} "
+                    "rounds"
                 )
     return "\n".join(lines)
 
 
-def _dict(value: Estimate | None) -> dict[str, float | None] | None:
+def _dict(value: Ratio | None) -> dict[str, float | None] | None:
     return None if value is None else value.as_dict()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from thyroid_pipeline import contract
 from thyroid_pipeline.errors import ImageError
 from thyroid_pipeline.steps import decode_batch
 
+SLOTS = 64
 _ADMIN_HEADER = "triton-grpc-protocol-admin-key"
 
 
@@ -57,87 +60,104 @@ class FusedTransport(AsyncGrpcTransport):
 
 
 class FrameTransport(AsyncGrpcTransport):
-    """Names frames that lie in shared memory already, instead of sending an image."""
+    """Decodes an image and hands its frame over by shared memory, instead of sending the image."""
 
     def __init__(self, address: Address, timeouts: Timeouts, frames: SharedFrames) -> None:
         super().__init__(address, timeouts)
         self._frames = frames
 
     async def infer(self, image: bytes, *, timeout_s: float) -> RawAnswer:
-        """Have the image's frame screened."""
-        inputs = self._frames.inputs(image)
-        with self._errors(timeout_s):
-            answer = await self._client.infer(
-                FRAME_SCREENING.name, inputs, client_timeout=timeout_s
-            )
-        return _together(raw_answer(answer))
+        """Decode the image, and have the frame screened.
+
+        Raises:
+            ImageRejected: It cannot be decoded: the client refuses it as the server would.
+        """
+        with self._frames.slot() as slot:
+            inputs = await asyncio.to_thread(slot.fill, image)
+            with self._errors(timeout_s):
+                answer = await self._client.infer(
+                    FRAME_SCREENING.name, inputs, client_timeout=timeout_s
+                )
+                return _together(raw_answer(answer))
 
 
 class SharedFrames:
-    """The frames of all images that can be screened, in a block of system shared memory.
+    """A block of system shared memory with room for a frame of each request on its way.
 
     Args:
-        contents: Encoded images; those that cannot be screened are refused when they are asked for,
-            as the server would refuse them.
-        region: A handle of a shared memory region, large enough: see `shared_frames`.
+        name: Of the region, as the server knows it.
+        region: A handle of it, of `SLOTS` frames.
     """
 
-    def __init__(self, contents: Sequence[bytes], name: str, region: Any) -> None:
-        self._name = name
-        self._places: dict[bytes, int | ImageError] = {}
-        offset = 0
-        for content in contents:
-            image = np.array([[content]], np.object_)
-            try:
-                made = decode_batch({contract.IMAGE.name: image})
-            except ImageError as error:
-                self._places[content] = error
-                continue
-            arrays = [made[tensor.name] for tensor in FRAME_SCREENING.inputs]
-            shared_memory.set_shared_memory_region(region, arrays, offset)
-            self._places[content] = offset
-            offset += _FRAME_BYTES
+    def __init__(self, name: str, region: Any) -> None:
+        self._free = [FrameSlot(name, region, number * _FRAME_BYTES) for number in range(SLOTS)]
 
-    def inputs(self, image: bytes) -> list[triton.InferInput]:
-        """Return the inputs of `FRAME_SCREENING` for an image.
+    @contextlib.contextmanager
+    def slot(self) -> Iterator[FrameSlot]:
+        """Give a place that no other request has.
 
         Raises:
-            ImageRejected: It cannot be screened.
+            RuntimeError: There is none left.
         """
-        place = self._places[image]
-        if isinstance(place, ImageError):
-            raise ImageRejected(str(place))
-        inputs = []
+        if not self._free:
+            raise RuntimeError(
+                f"{SLOTS} requests are on their way and one more came; at most {SLOTS} at once "
+                "were wanted: use fewer clients"
+            )
+        slot = self._free.pop()
+        try:
+            yield slot
+        finally:
+            self._free.append(slot)
+
+
+@dataclass(frozen=True)
+class FrameSlot:
+    """A place for one frame and what else `FRAME_SCREENING` takes."""
+
+    name: str
+    region: Any
+    offset: int
+
+    def fill(self, image: bytes) -> list[triton.InferInput]:
+        """Decode an image into the place, and name it as the inputs of `FRAME_SCREENING`.
+
+        Raises:
+            ImageRejected: It cannot be decoded.
+        """
+        try:
+            made = decode_batch({contract.IMAGE.name: np.array([[image]], np.object_)})
+        except ImageError as error:
+            raise ImageRejected(str(error)) from error
+        arrays = [made[tensor.name] for tensor in FRAME_SCREENING.inputs]
+        shared_memory.set_shared_memory_region(self.region, arrays, self.offset)
+        inputs, place = [], self.offset
         for tensor in FRAME_SCREENING.inputs:
             shape = [1, *tensor.shape]
             inputs.append(triton.InferInput(tensor.name, shape, tensor.data_type.value))
-            inputs[-1].set_shared_memory(self._name, _bytes_of(tensor), place)
+            inputs[-1].set_shared_memory(self.name, _bytes_of(tensor), place)
             place += _bytes_of(tensor)
         return inputs
 
 
 @contextlib.contextmanager
-def shared_frames(
-    address: Address, admin_key: str, contents: Sequence[bytes]
-) -> Iterator[SharedFrames]:
-    """Decode all images into shared memory, tell a server of it, and remove its name in the end.
+def shared_frames(address: Address, admin_key: str) -> Iterator[SharedFrames]:
+    """Make a block of shared memory, tell a server of it, and remove its name in the end.
 
     Args:
         address: Of the server.
         admin_key: Its key; only whoever has it may name shared memory.
-        contents: Encoded images.
     """
     name = f"thyroid-frames-{secrets.token_hex(8)}"
-    size = len(contents) * _FRAME_BYTES
+    size = SLOTS * _FRAME_BYTES
     region = shared_memory.create_shared_memory_region(name, f"/{name}", size)
     try:
-        frames = SharedFrames(contents, name, region)
         with triton.InferenceServerClient(address.target) as client:
             headers = {_ADMIN_HEADER: admin_key}
             client.register_system_shared_memory(name, f"/{name}", size, headers=headers)
         # Never unregistered: Triton may still hold the last request when its answer is here, and
         # then refuses. Its view of the block ends with it.
-        yield frames
+        yield SharedFrames(name, region)
     finally:
         shared_memory.destroy_shared_memory_region(region)
 

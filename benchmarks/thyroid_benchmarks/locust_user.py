@@ -27,6 +27,7 @@ from thyroid_benchmarks.exact_latencies import ExactLatencies
 from thyroid_benchmarks.pool import INDEX_FILE, Pool, order, read_pool
 from thyroid_benchmarks.references import References, findings_fault, read_references
 from thyroid_benchmarks.target import NOT_REFUSED, REQUEST_TIMEOUT_S, WRONG_ANSWER
+from thyroid_benchmarks.user_orders import order_seed
 from thyroid_client import (
     ImageRejected,
     RetryPolicy,
@@ -41,7 +42,8 @@ grpc_gevent.init_gevent()
 _SCRIPT = Path(__file__).resolve().parent.parent / "scenarios.py"
 _DEFAULT_FOLDER = Path("runs/benchmarks")
 _DEFAULT_IMAGES = 150
-_SEED = 1
+_POOL_SEED = 1
+_STOP_TIMEOUT_S = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -51,11 +53,17 @@ class AnswerFailure(Exception):  # noqa: N818 - it is what Locust lists a failed
 
 @dataclass(frozen=True)
 class _Load:
-    """What the users of this process share."""
+    """What the users of this process share.
+
+    Attributes:
+        pool: The images.
+        references: The right answers; None where only the answers' form is checked.
+        started: Counts the users.
+    """
 
     pool: Pool
     references: References | None
-    numbers: Iterator[int]
+    started: Iterator[int]
 
 
 _exact = ExactLatencies()
@@ -72,14 +80,16 @@ class ThyroidUser(User):
     load: _Load
 
     def on_start(self) -> None:
-        """Connect; every user starts elsewhere in the pool's order."""
+        """Connect; every user of every worker has an order of its own."""
         self.client = ThyroidClient(
             str(self.host),
             timeouts=Timeouts(request_s=REQUEST_TIMEOUT_S),
             retry=RetryPolicy(attempts=1),
         )
-        number = next(self.load.numbers)
-        self.images = itertools.cycle(order(self.load.pool, number))
+        runner = self.environment.runner
+        worker = runner.worker_index if isinstance(runner, WorkerRunner) else 0
+        seed = order_seed(worker, next(self.load.started))
+        self.images = itertools.cycle(order(self.load.pool, seed))
 
     def on_stop(self) -> None:
         """Disconnect."""
@@ -144,19 +154,22 @@ def _add_options(parser: ArgumentParser) -> None:
 def _load_images(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
     assert options is not None, "Locust sets its options before this event"
+    # A request on its way is waited for unless told otherwise: where its user is killed within it,
+    # gRPC cannot close the channel, and a worker never ends.
+    environment.stop_timeout = environment.stop_timeout or _STOP_TIMEOUT_S
     folder = Path(options.pool) if options.pool else _default_pool()
     references = read_references(folder) if options.check == "answers" else None
     if references is None:
         _log.warning("answers are checked by their form alone: there are no right answers")
-    ThyroidUser.load = _Load(read_pool(folder), references, itertools.count(_SEED))
+    ThyroidUser.load = _Load(read_pool(folder), references, itertools.count())
 
 
 def _default_pool() -> Path:
     """Make the default images where they are missing; of several processes one does it."""
     _DEFAULT_FOLDER.mkdir(parents=True, exist_ok=True)
-    folder = _DEFAULT_FOLDER / f"pool-{_DEFAULT_IMAGES}-{_SEED}"
+    folder = _DEFAULT_FOLDER / f"pool-{_DEFAULT_IMAGES}-{_POOL_SEED}"
     command = [sys.executable, str(_SCRIPT), "prepare", "--out", str(_DEFAULT_FOLDER)]
-    command += ["--images", str(_DEFAULT_IMAGES), "--seed", str(_SEED)]
+    command += ["--images", str(_DEFAULT_IMAGES), "--seed", str(_POOL_SEED)]
     with (_DEFAULT_FOLDER / "prepare.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -11,6 +11,7 @@ Document = Mapping[str, Any]
 """A result, as `results.read_result` returns it."""
 NONE = figure(None)
 NOT_MEASURED = "not measured"
+NOT_JUDGED = "not judged: INVALID"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -60,6 +60,7 @@ async def compare_peers(
             if one.title in faults:
                 continue
             say(f"round {number + 1} of {plan.rounds}: {one.title}")
+            own = replace(subject, rules=one.rules(subject.rules))
             try:
                 with one.open() as connect:
                     await check_answers(connect, subject)
@@ -67,7 +68,7 @@ async def compare_peers(
                         scenario = make_scenario("clients", replace(plan.wish, clients=clients))
                         name = f"{one.title}, {scenario.name}, round {number + 1}"
                         measured = await run(
-                            replace(scenario, name=name), subject, connect(subject, KEEP_EVERY)
+                            replace(scenario, name=name), own, connect(own, KEEP_EVERY)
                         )
                         runs.append(PeerRun(one.title, clients, number, measured))
                         say(run_line(measured))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from thyroid_benchmarks.peer_environment import (
 )
 from thyroid_benchmarks.peer_figures import Connect, Contestant, Open
 from thyroid_benchmarks.peer_list import (
+    BATCH,
     LAYOUTS,
     OURS,
     OURS_TUNED,
@@ -53,7 +55,7 @@ def make_contestants(
 
     Args:
         names: Which peers, of `peer_list.NAMES`; ours comes first in any case.
-        layouts: In which layouts.
+        layouts: In which layouts; each peer in those of them that it has.
         cache: The folder of the peers' environments.
         model_repository: Ours, which holds the weights of all.
         parameters: The cropper's.
@@ -78,7 +80,7 @@ def make_contestants(
         except PeerUnavailableError as error:
             fault = f"its environment cannot be made: {error}"
             say(f"         {peer.name} is out: {error}")
-        for layout in layouts:
+        for layout in (layout for layout in layouts if layout in peer.layouts):
             opened = _peer(peer, layout, python, model_repository, parameters)
             one = Contestant(peer.name, layout, peer.tuned, opened, versions)
             contestants.append(one)
@@ -87,15 +89,28 @@ def make_contestants(
     return contestants, faults
 
 
-def layout_numbers(layout: Layout, cores: int) -> tuple[int, int]:
-    """Return how many images are worked on at once, and on how many threads each network runs.
+@dataclass(frozen=True)
+class Numbers:
+    """What a layout is in numbers: see `peers.settings.PeerSettings`."""
+
+    at_once: int
+    threads: int
+    batch: int
+
+
+def layout_numbers(layout: Layout, cores: int) -> Numbers:
+    """Return how many images are worked on at once, on how many threads, in what batches.
 
     Raises:
         ValueError: There is no such layout.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"the layout is {layout!r}; one of {', '.join(LAYOUTS)} was wanted")
-    return cores, 1 if layout == "throughput" else cores
+    return Numbers(
+        at_once=cores,
+        threads=cores if layout == "latency" else 1,
+        batch=BATCH if layout == "batched" else 1,
+    )
 
 
 def _peer(
@@ -105,7 +120,7 @@ def _peer(
     model_repository: Path,
     parameters: contract.CropperParameters,
 ) -> Open:
-    at_once, threads = layout_numbers(layout, usable_cores())
+    numbers = layout_numbers(layout, usable_cores())
 
     @contextlib.contextmanager
     def opened() -> Iterator[Connect]:
@@ -113,8 +128,9 @@ def _peer(
             python,
             peer.module,
             model_repository=model_repository,
-            at_once=at_once,
-            threads=threads,
+            at_once=numbers.at_once,
+            threads=numbers.threads,
+            batch=numbers.batch,
             cropper=parameters,
             extra=peer.extra,
         ) as process:

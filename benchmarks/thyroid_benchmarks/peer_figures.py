@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from thyroid_benchmarks.estimates import Estimate, paired_ratio
 from thyroid_benchmarks.measure import Measured, Subject
-from thyroid_benchmarks.peer_list import LAYOUTS, OURS, Layout
+from thyroid_benchmarks.peer_list import LAYOUTS, OURS, TUTORIAL, Layout
 from thyroid_benchmarks.scenarios import Wish
 from thyroid_benchmarks.target import ScreeningTarget
 from thyroid_benchmarks.verdict import Rules
@@ -33,6 +33,8 @@ class Contestant:
         tuned: What it is tuned to.
         open: Starts it.
         versions: Of its packages.
+        max_generator_share: See `verdict.Rules`; None for what the subject's rules say. More than
+            that where a part of the work is the client's.
     """
 
     name: str
@@ -40,11 +42,18 @@ class Contestant:
     tuned: str
     open: Open
     versions: dict[str, str]
+    max_generator_share: float | None = None
 
     @property
     def title(self) -> str:
         """Its name with its layout."""
         return f"{self.name} ({self.layout})" if self.layout else self.name
+
+    def rules(self, rules: Rules) -> Rules:
+        """Return what its runs must keep to, given what all must."""
+        if self.max_generator_share is None:
+            return rules
+        return replace(rules, max_generator_share=self.max_generator_share)
 
 
 @dataclass(frozen=True)
@@ -77,9 +86,31 @@ class PeerRun:
 
     @property
     def counts(self) -> bool:
-        """Whether its figures may be compared: a fast server that is wrong does not count."""
+        """Whether its figures may be compared: a figure of an INVALID run may not be cited."""
+        return self.measured.verdict.valid
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it served, and every answer was right, be the run VALID or not."""
         observed, summary = self.measured.observed, self.measured.summary
         return summary.failed == 0 and summary.screenings > 0 and not observed.faults
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two figures of the same round.
+
+    Attributes:
+        estimate: The median of the rounds, with the smallest and the largest.
+        rounds: How many are behind it.
+    """
+
+    estimate: Estimate
+    rounds: int
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return the numbers by name."""
+        return {**self.estimate.as_dict(), "rounds": self.rounds}
 
 
 @dataclass(frozen=True)
@@ -128,31 +159,36 @@ class Comparison:
             if (run.title, run.clients) == (title, clients) and run.counts
         }
 
-    def ratio_to_ours(self, title: str, clients: int, figure: str) -> Estimate | None:
+    def ratio_to_ours(self, title: str, clients: int, figure: str) -> Ratio | None:
         """Divide a contestant's figure by ours of the same round; None without a common round."""
         theirs = self.figures(title, clients, figure)
         ours = self.figures(OURS, clients, figure)
-        common = sorted(theirs.keys() & ours.keys())
-        if not common:
-            return None
-        return paired_ratio(
-            [theirs[number] for number in common], [ours[number] for number in common]
-        )
+        return _ratio(theirs, ours)
 
-    def ours_over_best(self, clients: int, figure: str) -> Estimate | None:
-        """Divide ours by the best of all peers and layouts in each round, whoever that was then."""
+    def ours_over_best(self, clients: int, figure: str) -> Ratio | None:
+        """Divide ours by the best of all peers and layouts in each round, whoever that was then.
+
+        The tutorial's ensemble is tuned to nothing and none of them. A round in which an INVALID
+        run answered rightly and was better than every VALID one is left out: who was the best in
+        it cannot be told.
+        """
+        peers = {one.title for one in self.contestants if one.name not in {OURS, TUTORIAL}}
         best_of = max if figure == "rate_per_s" else min
-        ours = self.figures(OURS, clients, figure)
-        peers = [one.title for one in self.contestants if one.name != OURS]
-        found = [self.figures(title, clients, figure) for title in peers]
-        best = {
-            number: best_of(figures[number] for figures in found if number in figures)
-            for number in ours
-            if any(number in figures for figures in found)
-        }
-        if not best:
-            return None
-        return paired_ratio([ours[number] for number in best], list(best.values()))
+        best: dict[int, float] = {}
+        for number in range(self.plan.rounds):
+            runs = [
+                run
+                for run in self.runs
+                if (run.clients, run.round) == (clients, number)
+                and run.title in peers
+                and run.is_right
+            ]
+            if not runs:
+                continue
+            first = best_of(runs, key=lambda run: _FIGURES[figure](run.measured))
+            if first.counts:
+                best[number] = _FIGURES[figure](first.measured)
+        return _ratio(self.figures(OURS, clients, figure), best)
 
     def _contestant(self, one: Contestant) -> dict[str, Any]:
         return {
@@ -193,5 +229,16 @@ def spread(values: Sequence[float]) -> Estimate | None:
     return None if not values else paired_ratio(values, [1.0] * len(values))
 
 
-def _optional(value: Estimate | None) -> dict[str, float | None] | None:
+def _ratio(some: Mapping[int, float], others: Mapping[int, float]) -> Ratio | None:
+    """Divide figures by those of the same round; None without a common one."""
+    common = sorted(some.keys() & others.keys())
+    if not common:
+        return None
+    estimate = paired_ratio(
+        [some[number] for number in common], [others[number] for number in common]
+    )
+    return Ratio(estimate, len(common))
+
+
+def _optional(value: Estimate | Ratio | None) -> dict[str, float | None] | None:
     return None if value is None else value.as_dict()

@@ -1,17 +1,19 @@
 """The peers: what each needs, and what it is tuned to and why.
 
-Every peer gets both layouts, because none is best at both ends: `throughput` works on as many
-images at once as there are cores, each network on one thread; `latency` on as many at once, each
-network on all cores, which helps one client and costs a little where there are many. The report
-shows both, and sets the better of the two beside ours.
+No layout is best at both ends, so that every peer gets each that it has: `throughput` works on as
+many images at once as there are cores, each network on one thread; `latency` on as many at once,
+each network on all cores, which helps one client and costs a little where there are many; `batched`
+is `throughput` with batches gathered as the peer's documentation has it. FastAPI gathers none by
+itself. The report shows all, and sets the best of them beside ours.
+
+Batches are measured because they are what these servers recommend where a network is what takes the
+time. On a processor a pair of images takes as long as two, one after the other, so that a batch
+brings little rate and makes its first image wait for its last; on an accelerator, where batches
+help, this comparison says nothing.
 
 What is the same for all: the ONNX files and ONNX Runtime's version; spinning off (only the
 tutorial's ensemble keeps ONNX Runtime's defaults, as tutorials do); the steps of
 `thyroid_pipeline`; kept connections; access logs off.
-
-No peer gathers batches, though most of them can: on a processor a pair of images takes as long as
-two, one after the other, so that a batch brings no rate and makes its first image wait for its
-last. Where batches help, on an accelerator, this comparison says nothing.
 """
 
 from __future__ import annotations
@@ -20,9 +22,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from thyroid_benchmarks.peer_transport import Body
+from thyroid_benchmarks.peers.settings import BATCH_WAIT_S
 
-Layout = Literal["throughput", "latency"]
-LAYOUTS: tuple[Layout, ...] = ("throughput", "latency")
+Layout = Literal["throughput", "latency", "batched"]
+LAYOUTS: tuple[Layout, ...] = ("throughput", "latency", "batched")
+BATCH = 4
+"""Images that a `batched` layout gathers at most, for each that is worked on at once: two workers
+then take eight clients' images."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Peer:
         requirements: Its packages as pip takes them; the first is the framework itself.
         tuned: What it is tuned to, and why.
         body: How it takes an image.
+        layouts: Which it has.
         extra: Environment variables; `{scratch}` stands for its scratch folder.
     """
 
@@ -43,6 +50,7 @@ class Peer:
     requirements: tuple[str, ...]
     tuned: str
     body: Body = "raw"
+    layouts: tuple[Layout, ...] = LAYOUTS
     extra: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -52,6 +60,7 @@ class Peer:
 
 
 _SERVERS = "thyroid_benchmarks.peers"
+_WAIT_MS = f"{1000 * BATCH_WAIT_S:g}"
 
 PEERS: tuple[Peer, ...] = (
     Peer(
@@ -63,8 +72,9 @@ PEERS: tuple[Peer, ...] = (
             "images at once. Its documentation advises a process for each core where the work is "
             "Python; here it is ONNX Runtime's and OpenCV's, which let go of the interpreter's "
             "lock, so that threads use all cores, and no kept connection is stuck to a busy "
-            "process while another is idle"
+            "process while another is idle. It gathers no batches"
         ),
+        layouts=("throughput", "latency"),
     ),
     Peer(
         name="litserve",
@@ -73,7 +83,8 @@ PEERS: tuple[Peer, ...] = (
         tuned=(
             "accelerator cpu, `workers_per_device` the images at once, one server process before "
             "them, as its documentation advises for work on the processor. It reads JSON and "
-            "forms, so that the image comes as a form's file, which is smaller than base64"
+            "forms, so that the image comes as a form's file, which is smaller than base64. "
+            f"Batched: `max_batch_size` {BATCH} and `batch_timeout` {_WAIT_MS} ms in each worker"
         ),
         body="form",
     ),
@@ -83,7 +94,10 @@ PEERS: tuple[Peer, ...] = (
         requirements=("bentoml>=1.4,<2",),
         tuned=(
             "one worker process with as many `threads` as images at once, which share its networks "
-            "(the reason is FastAPI's); metrics and access logs off. It takes a file as a form's"
+            "(the reason is FastAPI's); metrics and access logs off. It takes a file as a form's. "
+            f"Batched: a service with a `batchable` API, `max_batch_size` {BATCH}, which finds by "
+            "itself how long to wait, in a worker for each image at once, behind one that takes "
+            "single images"
         ),
         body="form",
         extra={
@@ -96,9 +110,10 @@ PEERS: tuple[Peer, ...] = (
         module=f"{_SERVERS}.ray_server",
         requirements=("ray[serve]>=2.40,<3",),
         tuned=(
-            "a replica for each image at once with `max_ongoing_requests` 1, so that its router "
-            "sends an image to whoever is free; dashboard and usage statistics off, a small object "
-            "store"
+            "a replica for each image at once, which screens in a thread so that its event loop "
+            "stays free, with `max_ongoing_requests` 5, its default, so that the next image is at "
+            "hand; dashboard and usage statistics off, a small object store. Batched: "
+            f"`serve.batch` with `max_batch_size` {BATCH} and `batch_wait_timeout_s` {_WAIT_MS} ms"
         ),
         # Its token, without which its own processes would not speak to each other, lies at home.
         extra={"RAY_USAGE_STATS_ENABLED": "0", "HOME": "{scratch}"},

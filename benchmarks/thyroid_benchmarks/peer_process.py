@@ -81,6 +81,7 @@ def serving(
     model_repository: Path,
     at_once: int,
     threads: int,
+    batch: int,
     cropper: contract.CropperParameters,
     extra: Mapping[str, str] | None = None,
     term_s: float = _TERM_S,
@@ -96,6 +97,7 @@ def serving(
         model_repository: Where the ONNX files are.
         at_once: How many images are worked on at once.
         threads: Of ONNX Runtime for one network's run.
+        batch: How many images it gathers at most; 1 for none.
         cropper: The cropper's parameters.
         extra: Environment variables of this peer.
         term_s: How long it may take to end when it is asked to.
@@ -111,6 +113,7 @@ def serving(
         port=port,
         at_once=at_once,
         threads=threads,
+        batch=batch,
         cropper=asdict(cropper),
         scratch=str(scratch),
     )

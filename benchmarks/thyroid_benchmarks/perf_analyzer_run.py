@@ -74,7 +74,13 @@ def arguments(scenario: Scenario, address: str, folder: Path) -> list[str]:
 
     Raises:
         TypeError: The load is another one.
+        ValueError: The scenario has a warm-up.
     """
+    if scenario.warmup_s:
+        raise ValueError(
+            f"the scenario has a warm-up of {scenario.warmup_s:g} s; none was wanted, since "
+            "perf_analyzer counts from its first request: warm the server up before it"
+        )
     load = scenario.load
     if isinstance(load, ClosedLoop):
         kind = ["--concurrency-range", str(load.clients)]
@@ -85,7 +91,7 @@ def arguments(scenario: Scenario, address: str, folder: Path) -> list[str]:
             f"the load is {type(load).__name__}; a closed loop of clients or an open loop was "
             "wanted: perf_analyzer knows no other"
         )
-    window_ms = round(1000 * (load.duration_s - scenario.warmup_s) / _WINDOWS)
+    window_ms = round(1000 * load.duration_s / _WINDOWS)
     return [
         *("-m", contract.ENSEMBLE.name, "-i", "grpc", "-u", address, "--async"),
         *("--input-data", str(folder / "images.json")),

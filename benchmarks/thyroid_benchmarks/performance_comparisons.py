@@ -11,16 +11,17 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from thyroid_benchmarks.markdown import NONE, Document, cell, share_cell, table
+from thyroid_benchmarks.markdown import NONE, NOT_JUDGED, Document, cell, share_cell, table
 from thyroid_benchmarks.peer_list import OURS
 from thyroid_benchmarks.report import figure
 
 _RATE, _P95 = "rate_per_s", "p95_ms"
+_AGREES = {True: "yes", False: "**no**", None: NOT_JUDGED}
 _UNITS = {_RATE: "screenings/s", "p50_ms": "p50, ms", _P95: "p95, ms"}
 
 
 def rates_table(document: Document, part: str) -> str:
-    """Rates and tails of each, medians of the rounds with their range."""
+    """Rates and tails of each, medians of the VALID rounds with their range."""
     found = document[part]
     rows = [
         [
@@ -38,13 +39,16 @@ def rates_table(document: Document, part: str) -> str:
 
 
 def ratios_table(document: Document, part: str) -> str:
-    """Each over ours in the same round, medians with their range; above 1 it has more than we."""
+    """Each over ours in the same round, medians with their range; above 1 it has more than we.
+
+    A round in which one of the two is INVALID is left out.
+    """
     found = document[part]
     rows = [
         [
             one["title"],
-            *(cell(point["ratios"][_RATE], 3) for point in one["points"]),
-            *(cell(point["ratios"][_P95], 3) for point in one["points"]),
+            *(ratio_cell(point["ratios"][_RATE], found) for point in one["points"]),
+            *(ratio_cell(point["ratios"][_P95], found) for point in one["points"]),
         ]
         for one in found["contestants"]
         if one["name"] != OURS
@@ -65,13 +69,25 @@ def best_table(document: Document, part: str, best: str) -> str:
     rows = [
         [
             str(one["clients"]),
-            cell(one["rate"], 3),
-            cell(one["p95"], 3),
+            ratio_cell(one["rate"], found),
+            ratio_cell(one["p95"], found),
             share_cell(verdicts_at(found, one["clients"])),
         ]
         for one in found[best]
     ]
     return table(["clients", "rate", "p95", "VALID runs"], rows)
+
+
+def ratio_cell(ratio: Mapping[str, Any] | None, found: Mapping[str, Any], decimals: int = 3) -> str:
+    """Write a ratio of a comparison, and how many rounds are left where some were INVALID."""
+    return f"{cell(ratio, decimals)}{rounds_left(ratio, found)}"
+
+
+def rounds_left(ratio: Mapping[str, Any] | None, found: Mapping[str, Any]) -> str:
+    """Say how many rounds are behind a ratio; nothing where it is all of them, or none."""
+    if ratio is None or ratio["rounds"] == found["rounds"]:
+        return ""
+    return f", {ratio['rounds']} of {found['rounds']} rounds"
 
 
 def settings_table(document: Document, part: str) -> str:
@@ -114,7 +130,7 @@ def cross_check_table(document: Document) -> str:
                 _middle(values["ours"]),
                 _middle(values["perf_analyzer"]),
                 cell(values["ratio"], 3),
-                "yes" if values["agrees"] else "**no**",
+                _AGREES[values["agrees"]],
                 share_cell(point["verdicts"]),
             ]
             for which, values in point["figures"].items()
@@ -145,7 +161,7 @@ def _about(found: Mapping[str, Any]) -> str:
         )
         counts = ", ".join(f"{rule} {count}" for rule, count in rules.most_common())
         told.append(
-            f"**INVALID: {len(found['invalid'])} runs** ({counts}). Their figures are in the table."
+            f"**INVALID: {len(found['invalid'])} runs** ({counts}). Their figures are left out."
         )
     return " ".join(told)
 
@@ -157,4 +173,4 @@ def _heads(found: Mapping[str, Any], what: str) -> list[str]:
 
 
 def _middle(values: Sequence[float]) -> str:
-    return figure(median(values), 2)
+    return figure(median(values) if values else None, 2)

@@ -37,6 +37,7 @@ from thyroid_benchmarks.perf_analyzer_run import (
     run_perf_analyzer,
     write_files,
 )
+from thyroid_benchmarks.performance_comparisons import cross_check_table
 from thyroid_benchmarks.pool import Case, Pool
 from thyroid_benchmarks.references import Reference, References
 from thyroid_benchmarks.report import render_report
@@ -53,7 +54,9 @@ CASES = (
     Case(1, "nodule", "PNG", 80, 120),
     Case(2, "no_nodule", "JPEG", 80, 120),
 )
-RIGHT = {index: Reference(True, 0.5, (1, 2, 3, index), b"") for index in (1, 2)}
+RIGHT = {
+    index: Reference(True, 0.5, (1, 2, 3, index), b"", frozenset(), 0.0, 0.5) for index in (1, 2)
+}
 SUBJECT = Subject(
     "localhost:1",
     Pool(CASES, (b"bad", b"one", b"three"), 1),
@@ -115,6 +118,8 @@ def test_a_closed_loop_has_its_clients_and_the_same_time(tmp_path: Path) -> None
     assert told[told.index("--measurement-interval") + 1] == "6000"
     with pytest.raises(TypeError, match="the load is Offline"):
         arguments(replace(CLOSED, load=Offline(10)), "localhost:1", tmp_path)
+    with pytest.raises(ValueError, match="a warm-up of 2 s; none was wanted"):
+        arguments(replace(CLOSED, warmup_s=2), "localhost:1", tmp_path)
 
 
 def test_its_table_is_read() -> None:
@@ -156,16 +161,50 @@ def test_both_agree_within_a_tenth_either_way() -> None:
 def test_where_they_differ_it_says_why() -> None:
     swinging = point([60, 60, 60], [45, 80, 80]).reasons()
     assert any("both sides of 1" in reason for reason in swinging)
-    few = point([500, 500], [700, 700]).reasons()
-    assert any("is INVALID: requests: 35" in reason for reason in few)
-    assert any("a 95th percentile of 35 screenings" in reason for reason in few)
+    few = point([200, 200], [300, 300]).reasons()
+    assert any("a 95th percentile of 90 screenings" in reason for reason in few)
     assert point([60, 60], [80, 80]).reasons() == [
         "nothing seen here explains it: look at both before citing either"
     ]
 
 
+def test_a_round_that_is_invalid_is_left_out() -> None:
+    # 500 ms an answer are too few requests for a run to be VALID.
+    one_left = point([60, 500], [61, 700])
+    assert one_left.agrees("p50_ms")
+    assert one_left.as_dict()["figures"]["p50_ms"]["ours"] == pytest.approx([60])
+    none_left = point([500, 500], [500, 500])
+    assert none_left.ratio("p50_ms") is None
+    assert none_left.agrees("p50_ms") is None
+    assert any("is INVALID and left out: requests: 36" in told for told in none_left.reasons())
+    part = as_dict([none_left], None)
+    json.dumps(part, allow_nan=False)
+    assert "p50_ms ? (INVALID)" in cross_check_lines(part)
+    table = cross_check_table({"cross_check": part})
+    assert "not judged: INVALID | **0 of 2** |" in table
+
+
 def test_ours_counts_from_sending_too() -> None:
     assert point([60], [60], late_ms=30).our_figures("p50_ms") == pytest.approx([60])
+
+
+def test_both_count_the_same_stretch(tmp_path: Path) -> None:
+    """Ours from the first request to the end of the load, as perf_analyzer's windows reach."""
+    told = arguments(OPENED, "localhost:1", tmp_path)
+    windows_s = 3 * int(told[told.index("--measurement-interval") + 1]) / 1000
+    # Quick answers within that stretch, slow ones that come after it: only the quick ones count.
+    sent = np.array([0.1, 5.0, windows_s - 1, windows_s - 0.5]) * NS_PER_S
+    took = np.array([0.1, 0.1, 0.1, 3.0]) * NS_PER_S
+    run = run_of(OPENED, 60)
+    record = replace(
+        run.record,
+        sent_ns=sent.astype(np.int64),
+        done_ns=(sent + took).astype(np.int64),
+        outcome=(OK,) * 4,
+    )
+    both = Point(OPENED, (replace(run, record=record),), (figures(100),))
+    assert both.our_figures("p95_ms") == pytest.approx([100])
+    assert OPENED.warmup_s == CLOSED.warmup_s == 0
 
 
 async def test_both_measure_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,9 +219,14 @@ async def test_both_measure_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         return figures(61)
 
     monkeypatch.setattr("thyroid_benchmarks.cross_check.measure", measure)
+
+    async def warm(subject: Subject, seconds: float) -> None:
+        order.append(f"{seconds:g} s of warm-up")
+
     plan = CrossCheckPlan(clients=(1,), rates_per_s=(8.0,), rounds=2)
-    points = await cross_check(plan, SUBJECT, analyze, lambda _: None)
-    assert order == ["ours", "theirs", "theirs", "ours"] * 2
+    points = await cross_check(plan, SUBJECT, analyze, lambda _: None, warm)
+    assert order[1::2] == ["ours", "theirs", "theirs", "ours"] * 2
+    assert set(order[::2]) == {"2 s of warm-up"}
     assert [point.scenario.name for point in points] == ["1 clients", "server at 8/s"]
     assert all(len(point.ours) == len(point.theirs) == 2 for point in points)
 

@@ -122,9 +122,16 @@ def test_ours_comes_first_and_names_are_unique(
     assert [layout.name for layout in layouts if layout.is_fixed] == fixed_names
 
 
+def test_a_client_that_decodes_may_use_more_of_the_processor(model_repository: Path) -> None:
+    contestants = as_contestants(make_layouts(model_repository, 2), model_repository)
+    allowed = {one.name: one.rules(Rules()).max_generator_share for one in contestants}
+    assert allowed.pop("client-frames") > Rules().max_generator_share
+    assert set(allowed.values()) == {Rules().max_generator_share}
+
+
 def test_a_layout_that_does_not_start_is_out_and_named(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
-    (one,) = as_contestants([Layout(OURS, "an empty repository")], tmp_path / "models", SUBJECT)
+    (one,) = as_contestants([Layout(OURS, "an empty repository")], tmp_path / "models")
     with pytest.raises(PeerUnavailableError, match="holds no model"), one.open():
         pass
 
@@ -165,7 +172,7 @@ def measured(rate: float) -> Any:
     return SimpleNamespace(
         summary=summary,
         observed=SimpleNamespace(faults=()),
-        verdict=SimpleNamespace(word="VALID"),
+        verdict=SimpleNamespace(word="VALID", valid=True),
         as_dict=lambda: {"rate": rate},
     )
 
@@ -194,12 +201,12 @@ def test_ours_is_set_beside_the_best_fixed_layout_of_each_round(
 ) -> None:
     beside = over_best_fixed(comparison, LAYOUTS, clients, "rate_per_s")
     assert beside is not None
-    assert beside.low == pytest.approx(low)
-    assert beside.high == pytest.approx(high)
+    assert beside.estimate.low == pytest.approx(low)
+    assert beside.estimate.high == pytest.approx(high)
     # The best latency is the smallest, so that here the ratio is the inverse.
     slower = over_best_fixed(comparison, LAYOUTS, clients, "p95_ms")
     assert slower is not None
-    assert slower.high == pytest.approx(1 / low)
+    assert slower.estimate.high == pytest.approx(1 / low)
 
 
 def test_the_document_holds_every_share_of_the_floor(comparison: Comparison) -> None:
@@ -252,7 +259,7 @@ def test_the_page_shows_the_layouts(comparison: Comparison) -> None:
 def test_the_lines_say_each_rate_and_its_share(comparison: Comparison) -> None:
     text = layout_lines(comparison, LAYOUTS, FLOOR)
     assert "1: 9.25 (9.00 to 9.50)/s, 0.93 of the floor" in text
-    assert "8 clients: ours over the best fixed, rate_per_s: 0.95 (0.95 to 0.95)" in text
+    assert "8 clients: ours over the best fixed, rate_per_s: 0.95 (0.95 to 0.95), 2 of 2" in text
 
 
 def test_an_unknown_layout_is_refused(tmp_path: Path) -> None:

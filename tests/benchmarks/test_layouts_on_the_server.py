@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from thyroid_benchmarks.layouts_repositories import (
@@ -16,8 +21,10 @@ from thyroid_benchmarks.layouts_repositories import (
     derive_fused,
 )
 from thyroid_benchmarks.layouts_transports import (
+    SLOTS,
     FrameTransport,
     FusedTransport,
+    SharedFrames,
     TwoCallTransport,
     shared_frames,
 )
@@ -28,6 +35,7 @@ from thyroid_benchmarks.target import OK, ScreeningTarget
 from thyroid_client import AsyncTransport, Timeouts
 from thyroid_client._address import parse_address
 from thyroid_pipeline import contract
+from thyroid_pipeline.steps import decode_batch
 from thyroid_server.embedded import EmbeddedTriton, ServerSettings
 
 pytestmark = pytest.mark.server
@@ -84,9 +92,45 @@ async def test_two_calls_answer_as_one(server: EmbeddedTriton, sent: Any) -> Non
 
 async def test_frames_in_shared_memory_answer_as_images(server: EmbeddedTriton, sent: Any) -> None:
     address = parse_address(server.grpc_address, None)
-    with shared_frames(address, KEY, sent[0].contents) as frames:
+    with shared_frames(address, KEY) as frames:
         await all_right(FrameTransport(address, TIMEOUTS, frames), sent)
     assert not list(Path("/dev/shm").glob("thyroid-frames-*"))
+
+
+async def test_the_clients_decoding_is_within_the_time(
+    server: EmbeddedTriton, sent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+
+    def slow(inputs: Any) -> Any:
+        time.sleep(0.5)
+        decoded.append(threading.current_thread().name)
+        return decode_batch(inputs)
+
+    monkeypatch.setattr("thyroid_benchmarks.layouts_transports.decode_batch", slow)
+    address = parse_address(server.grpc_address, None)
+    image = sent[0].contents[int(np.flatnonzero(sound_images(sent[0]))[0])]
+    with shared_frames(address, KEY) as frames:
+        transport = FrameTransport(address, TIMEOUTS, frames)
+        begun_s = time.perf_counter()
+        await asyncio.gather(*(transport.infer(image, timeout_s=60) for _ in range(2)))
+        took_s = time.perf_counter() - begun_s
+        await transport.close()
+    # Each time anew, and not in the thread that sends.
+    assert len(decoded) == 2
+    assert threading.main_thread().name not in decoded
+    assert took_s >= 0.5
+
+
+def test_no_two_requests_share_a_place() -> None:
+    frames = SharedFrames("name", None)
+    with contextlib.ExitStack() as stack:
+        places = {stack.enter_context(frames.slot()).offset for _ in range(SLOTS)}
+        assert len(places) == SLOTS
+        with pytest.raises(RuntimeError, match="use fewer clients"):
+            stack.enter_context(frames.slot())
+    with frames.slot():
+        pass
 
 
 async def test_the_fused_model_answers_as_the_ensemble(

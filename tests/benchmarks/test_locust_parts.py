@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thyroid_benchmarks.exact_latencies import ExactLatencies
+from thyroid_benchmarks.pool import Shares, write_pool
+from thyroid_benchmarks.user_orders import order_seed
 from thyroid_benchmarks.user_shapes import Shape, users_at
 
 
@@ -32,6 +37,58 @@ def test_a_shape_keeps_within_its_users(shape: Shape, share: float, users: int) 
 )
 def test_shapes_over_time(shape: Shape, wanted: list[int]) -> None:
     assert [users_at(shape, share, 10) for share in (0.0, 0.25, 0.45, 0.65, 0.99)] == wanted
+
+
+def test_every_user_has_an_order_of_its_own() -> None:
+    seeds = [order_seed(worker, user) for worker in range(8) for user in range(1000)]
+    assert len(set(seeds)) == len(seeds)
+    assert all(seed >= 0 for seed in seeds)
+
+
+# Two users each of a process alone and of two workers, as Locust makes them; prints their images.
+USERS = """
+import itertools, json, sys
+from pathlib import Path
+from types import SimpleNamespace
+from thyroid_benchmarks import locust_user as module
+
+def images(runner):
+    module._load_images(SimpleNamespace(
+        parsed_options=SimpleNamespace(pool=sys.argv[1], check="form"), stop_timeout=0.0))
+    users = [module.ThyroidUser(SimpleNamespace(runner=runner, host="grpc://localhost:1"))
+             for _ in range(2)]
+    for user in users:
+        user.host = "grpc://localhost:1"
+        user.on_start()
+        user.on_stop()
+    return [list(itertools.islice(user.images, 12)) for user in users]
+
+def worker(index):
+    runner = object.__new__(module.WorkerRunner)
+    runner.worker_index = index
+    return runner
+
+print(json.dumps([images(runner) for runner in (None, None, worker(0), worker(1))]))
+"""
+
+
+def test_workers_do_not_send_the_same_images_in_the_same_order(
+    tmp_path: Path, checkout: Path
+) -> None:
+    write_pool(tmp_path, 12, seed=11, shares=Shares(no_nodule=0.25, corrupt=0.25))
+    done = subprocess.run(
+        [sys.executable, "-c", USERS, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(checkout / "benchmarks")},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    alone, again, first, second = json.loads(done.stdout.splitlines()[-1])
+    assert alone == again == first
+    orders = [tuple(images) for images in (*first, *second)]
+    assert len(set(orders)) == 4
+    assert all(sorted(images) == list(range(12)) for images in orders)
 
 
 def test_latencies_of_workers_come_together_exactly(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from thyroid_benchmarks.measure import Measured, Subject
 from thyroid_benchmarks.peer_comparison import compare_peers, turn
 from thyroid_benchmarks.peer_contestants import make_contestants
 from thyroid_benchmarks.peer_environment import PeerUnavailableError
-from thyroid_benchmarks.peer_figures import Comparison, Contestant, PeerPlan, PeerRun
-from thyroid_benchmarks.peer_list import LAYOUTS, NAMES, OURS
+from thyroid_benchmarks.peer_figures import Comparison, Contestant, PeerPlan
+from thyroid_benchmarks.peer_list import LAYOUTS, NAMES, OURS, PEERS, TUTORIAL
 from thyroid_benchmarks.pool import Case, Pool
 from thyroid_benchmarks.report import render_report
 from thyroid_benchmarks.results import document
@@ -66,6 +65,7 @@ class Fakes:
         self.order: list[tuple[str, int]] = []
         self.ms: dict[str, float] = {}
         self.wrong_under_load: set[str] = set()
+        self.disturbed: set[tuple[str, int]] = set()  # contestants and rounds from 0
 
     def make(
         self,
@@ -98,17 +98,25 @@ class Fakes:
         self.order.append((name, scenario.load.clients))
         # Half a percent slower with every run, as a machine that warms up.
         service_ms = self.ms[name] * (1 + 0.005 * len(self.order))
-        return measured(scenario, service_ms, wrong=name in self.wrong_under_load)
+        number = self.opened.count(name) - 1
+        return measured(
+            scenario,
+            service_ms,
+            wrong=name in self.wrong_under_load,
+            others=0.5 if (name, number) in self.disturbed else 0.0,
+        )
 
 
-def measured(scenario: Scenario, service_ms: float, *, wrong: bool = False) -> Measured:
+def measured(
+    scenario: Scenario, service_ms: float, *, wrong: bool = False, others: float = 0.0
+) -> Measured:
     service_ns = round(service_ms * 1e6)
     done = np.arange(1, round(14 * NS_PER_S / service_ns), dtype=np.int64) * service_ns
     outcomes = (WRONG_ANSWER if wrong else OK,) * done.size
     sent = done - service_ns
     record = Record(sent, sent, done, done * 0, np.arange(done.size), outcomes, 0, 0)
     summary = summarise(record, scenario, np.array([True]))
-    observed = Observed(0.01, 0.0, 0.0, 50, (), references=True)
+    observed = Observed(0.01, others, 0.0, 50, (), references=True)
     verdict = judge(summary, observed, None, Rules(), is_open=False)
     return Measured(scenario, record, summary, observed, verdict, None)
 
@@ -149,14 +157,15 @@ async def test_ratios_are_those_of_the_same_round(fakes: Fakes) -> None:
     latency = result.ratio_to_ours("a", 8, "p95_ms")
     assert rate is not None
     assert latency is not None
-    assert rate.value == pytest.approx(50 / 60, rel=0.03)
-    assert latency.value == pytest.approx(60 / 50, rel=0.03)
-    assert rate.low is not None
-    assert rate.high is not None
-    assert rate.low <= rate.value <= rate.high
+    assert rate.rounds == latency.rounds == 3
+    assert rate.estimate.value == pytest.approx(50 / 60, rel=0.03)
+    assert latency.estimate.value == pytest.approx(60 / 50, rel=0.03)
+    assert rate.estimate.low is not None
+    assert rate.estimate.high is not None
+    assert rate.estimate.low <= rate.estimate.value <= rate.estimate.high
     ours = result.ratio_to_ours(OURS, 1, "rate_per_s")
     assert ours is not None
-    assert (ours.low, ours.value, ours.high) == (1, 1, 1)
+    assert (ours.estimate.low, ours.estimate.value, ours.estimate.high) == (1, 1, 1)
 
 
 async def test_ours_is_set_beside_the_best_of_each_round(fakes: Fakes) -> None:
@@ -165,8 +174,50 @@ async def test_ours_is_set_beside_the_best_of_each_round(fakes: Fakes) -> None:
     p95 = result.ours_over_best(1, "p95_ms")
     assert rate is not None
     assert p95 is not None
-    assert rate.value == pytest.approx(40 / 50, rel=0.03)
-    assert p95.value == pytest.approx(50 / 40, rel=0.03)
+    assert rate.estimate.value == pytest.approx(40 / 50, rel=0.03)
+    assert p95.estimate.value == pytest.approx(50 / 40, rel=0.03)
+
+
+async def test_the_tutorials_ensemble_is_not_the_best_peer(fakes: Fakes) -> None:
+    result = await compared(fakes, fakes.make(OURS, 50), fakes.make(TUTORIAL, 80))
+    assert result.ours_over_best(1, "rate_per_s") is None
+    assert result.ratio_to_ours(TUTORIAL, 1, "rate_per_s") is not None
+
+
+async def test_an_invalid_run_takes_its_round_out_of_the_ratios(fakes: Fakes) -> None:
+    fakes.disturbed = {("a", 1)}
+    result = await compared(fakes, fakes.make(OURS, 50), fakes.make("a", 60))
+    ratio = result.ratio_to_ours("a", 8, "rate_per_s")
+    assert ratio is not None
+    assert ratio.rounds == 2
+    assert sorted(result.figures("a", 8, "p95_ms")) == [0, 2]
+    part = result.as_dict()
+    assert [one["rate"]["rounds"] for one in part["best_peer"]] == [2, 2]
+    assert [point["counted"] for point in part["contestants"][1]["points"]] == [2, 2]
+    assert "of ours, 2 of 3 rounds" in peer_lines(part)
+
+
+async def test_without_a_valid_run_there_is_no_figure(fakes: Fakes) -> None:
+    fakes.disturbed = {(OURS, number) for number in range(3)}
+    result = await compared(fakes, fakes.make(OURS, 50), fakes.make("a", 60))
+    assert result.ratio_to_ours("a", 8, "rate_per_s") is None
+    assert result.ours_over_best(8, "rate_per_s") is None
+    part = json.loads(json.dumps(result.as_dict(), allow_nan=False))
+    assert part["contestants"][0]["points"][0]["rate_per_s"] is None
+    assert part["contestants"][1]["points"][0]["rate_per_s"] is not None
+
+
+async def test_a_round_whose_best_is_invalid_has_no_best(fakes: Fakes) -> None:
+    # "b" is the fastest, "c" the slowest: where "b" is disturbed, nobody knows who was the best.
+    fakes.disturbed = {("b", 0), ("c", 2)}
+    result = await compared(
+        fakes,
+        *(fakes.make(name, ms) for name, ms in ((OURS, 50), ("a", 60), ("b", 40), ("c", 90))),
+    )
+    rate = result.ours_over_best(1, "rate_per_s")
+    assert rate is not None
+    assert rate.rounds == 2
+    assert rate.estimate.value == pytest.approx(40 / 50, rel=0.03)
 
 
 async def test_a_fast_wrong_server_is_out_before_it_is_measured(fakes: Fakes) -> None:
@@ -253,14 +304,7 @@ def test_a_peer_without_an_environment_is_not_left_out(
     )
     titles = [one.title for one in contestants]
     assert titles[:2] == [OURS, "tutorial-ensemble"]
-    assert len(titles) == len(set(titles)) == 2 + 4 * len(LAYOUTS)
+    assert len(titles) == len(set(titles)) == 2 + sum(len(peer.layouts) for peer in PEERS)
     assert set(faults) == set(titles[2:])
     assert "no such package" in faults["fastapi (latency)"]
     assert any("ray-serve is out" in line for line in said)
-
-
-def test_a_run_without_a_screening_does_not_count() -> None:
-    empty = SimpleNamespace(
-        summary=SimpleNamespace(failed=0, screenings=0), observed=SimpleNamespace(faults=())
-    )
-    assert not PeerRun("a", 1, 0, empty).counts  # type: ignore[arg-type]

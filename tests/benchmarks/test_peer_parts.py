@@ -18,14 +18,15 @@ from aiohttp import web
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from thyroid_benchmarks.peer_contestants import layout_numbers
+from pictures import phantom_png
+from thyroid_benchmarks.peer_contestants import Numbers, layout_numbers
 from thyroid_benchmarks.peer_environment import (
     PeerUnavailableError,
     make_environment,
     run_command,
     tidy,
 )
-from thyroid_benchmarks.peer_list import NAMES, PEERS
+from thyroid_benchmarks.peer_list import BATCH, NAMES, PEERS
 from thyroid_benchmarks.peer_process import serving
 from thyroid_benchmarks.peer_transport import HttpTransport, read_http_answer
 from thyroid_benchmarks.peers import entry
@@ -125,8 +126,11 @@ def test_every_peer_says_what_it_is_tuned_to_and_pins_its_packages() -> None:
 
 
 def test_layouts_share_out_the_cores() -> None:
-    assert layout_numbers("throughput", 4) == (4, 1)
-    assert layout_numbers("latency", 4) == (4, 4)
+    assert layout_numbers("throughput", 4) == Numbers(at_once=4, threads=1, batch=1)
+    assert layout_numbers("latency", 4) == Numbers(at_once=4, threads=4, batch=1)
+    assert layout_numbers("batched", 4) == Numbers(at_once=4, threads=1, batch=BATCH)
+    # What is tried must gather batches where the peer can.
+    assert [peer.name for peer in PEERS if "batched" not in peer.layouts] == ["fastapi"]
 
 
 def test_no_process_is_left_of_a_server_that_will_not_end(tmp_path: Path, checkout: Path) -> None:
@@ -138,6 +142,7 @@ def test_no_process_is_left_of_a_server_that_will_not_end(tmp_path: Path, checko
         model_repository=tmp_path,
         at_once=1,
         threads=1,
+        batch=1,
         cropper=contract.CropperParameters(),
         extra={
             "PYTHONPATH": f"{checkout / 'benchmarks'}:{tmp_path}",
@@ -160,7 +165,7 @@ def test_no_process_is_left_when_the_benchmark_is_killed(tmp_path: Path, checkou
     (tmp_path / "stubborn.py").write_text(STUBBORN)
     told, scratch = tmp_path / "told", tmp_path / "scratch"
     scratch.mkdir()
-    settings = PeerSettings(str(tmp_path), 0, 1, 1, {}, str(scratch))
+    settings = PeerSettings(str(tmp_path), 0, 1, 1, 1, {}, str(scratch))
     environment = {
         **os.environ,
         **settings.environment(),
@@ -197,6 +202,7 @@ def test_a_server_that_dies_is_told_with_its_last_words(tmp_path: Path, checkout
         model_repository=tmp_path,
         at_once=1,
         threads=1,
+        batch=1,
         cropper=contract.CropperParameters(),
         extra={"PYTHONPATH": f"{checkout / 'benchmarks'}:{tmp_path}"},
     )
@@ -205,7 +211,7 @@ def test_a_server_that_dies_is_told_with_its_last_words(tmp_path: Path, checkout
 
 
 def test_settings_travel_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = PeerSettings("models", 8000, 2, 1, {"threshold": 0.5}, "scratch")
+    settings = PeerSettings("models", 8000, 2, 1, 4, {"threshold": 0.5}, "scratch")
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert PeerSettings.from_environment() == settings
@@ -213,7 +219,7 @@ def test_settings_travel_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="module")
 def screener(model_repository: Path) -> Screener:
-    return Screener(PeerSettings(str(model_repository), 0, 1, 1, {}, ""))
+    return Screener(PeerSettings(str(model_repository), 0, 1, 1, 1, {}, ""))
 
 
 @pytest.mark.parametrize("body", ["raw", "form"])
@@ -257,6 +263,25 @@ async def test_peers_answer_over_http_as_the_offline_pipeline_does(
     assert math.isnan(right.malignancy) == (findings.malignancy is None)
     if findings.box is not None:
         np.testing.assert_allclose(findings.box.as_tuple(), right.crop.box, atol=2)
+
+
+def test_a_batch_is_answered_as_its_images_are_alone(screener: Screener) -> None:
+    images = [warmup_image(), phantom_png(3), b"no image", phantom_png(4)]
+    answers = screener.screen_batch(images)
+    assert len(answers) == len(images)
+    for image, answer in zip(images, answers, strict=True):
+        if image == b"no image":
+            assert isinstance(answer, ImageError)
+            continue
+        assert isinstance(answer, bytes)
+        together, alone = (
+            read_answer(read_http_answer(200, one)) for one in (answer, screener.screen(image))
+        )
+        assert together.decision == alone.decision
+        assert together.nodule_found == alone.nodule_found
+        assert together.ood_score == pytest.approx(alone.ood_score, rel=1e-3)
+        assert together.malignancy == pytest.approx(alone.malignancy, abs=1e-3)
+    assert all(isinstance(one, ImageError) for one in screener.screen_batch([b"", b"x"]))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from small_results import (
     document,
     missing_point,
     point,
+    ratio,
 )
 from thyroid_benchmarks.performance_comparisons import (
     best_table,
@@ -47,7 +48,7 @@ def test_rates_have_their_range_and_their_verdicts() -> None:
     assert other.endswith("| **2 of 3** |")
     assert absent == "| absent | – | – | – | – | **0 of 0** |"  # noqa: RUF001
     assert "2 rounds of 12 s a point" in text
-    assert "**INVALID: 1 runs** (drift 1)" in text
+    assert "**INVALID: 1 runs** (drift 1). Their figures are left out." in text
     assert "**absent was not measured to the end**: it did not start." in text
 
 
@@ -55,6 +56,18 @@ def test_ratios_leave_ours_out() -> None:
     _, _, *rows = lines(ratios_table(PEERS, "peers"))
     assert [row.split(" | ")[0] for row in rows] == ["| other", "| absent"]
     assert "| 0.875 (0.775 to 0.975) |" in rows[0]
+
+
+def test_rounds_that_are_left_are_told_where_some_are_out() -> None:
+    fewer = point(8, 14.0, 0.875)
+    fewer["ratios"]["rate_per_s"] = ratio(0.875, 0.1, rounds=1)
+    ours = contestant("ours", [point(8, 16.0, 1.0)])
+    part = comparison("best_peer", {8: (0.96, 0.9)}, [ours, contestant("other", [fewer])])
+    part["best_peer"][0]["p95"] = ratio(0.9, 0.02, rounds=1)
+    table = ratios_table(document(peers=part), "peers")
+    assert "| 0.875 (0.775 to 0.975), 1 of 2 rounds | 0.875 (0.775 to 0.975) |" in table
+    best = best_table(document(peers=part), "peers", "best_peer")
+    assert "| 0.960 (0.940 to 0.980) | 0.900 (0.880 to 0.920), 1 of 2 rounds |" in best
 
 
 def test_the_best_of_each_round() -> None:

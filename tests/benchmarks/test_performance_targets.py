@@ -18,6 +18,7 @@ from small_results import (
     run,
 )
 from thyroid_benchmarks.estimates import Estimate
+from thyroid_benchmarks.markdown import NONE
 from thyroid_benchmarks.performance_targets import Target, main_figures_table, target_table
 
 ALONE = {**estimate(0.97, 0.96, 0.98), "floor": "sequential"}
@@ -27,8 +28,18 @@ KNEE = {
     "failed_per_s": 14.0,
     "stopped": "it was sure",
     "probes": [
-        {"rate_per_s": 12.0, "passed": True, "run": run("server at 12/s", 12.0)},
-        {"rate_per_s": 14.0, "passed": False, "run": run("server at 14/s", 13.0, verdict=DRIFTED)},
+        {
+            "rate_per_s": 12.0,
+            "passed": True,
+            "confirms": True,
+            "run": run("server at 12/s", 12.0),
+        },
+        {
+            "rate_per_s": 14.0,
+            "passed": False,
+            "confirms": False,
+            "run": run("server at 14/s", 13.0, verdict=DRIFTED),
+        },
     ],
 }
 SUITE = document(
@@ -61,7 +72,7 @@ CROSS_CHECK = document(cross_check=checked(100.0, 104.0, agrees=True, reasons=[]
 
 
 def rows(text: str) -> dict[str, list[str]]:
-    lines = [line.strip("|").split(" | ") for line in text.splitlines()]
+    lines = [line.strip("|").split(" | ") for line in text.splitlines() if line[:1] == "|"]
     found = [[cell.strip() for cell in line] for line in lines[2:]]
     return {name: cells for name, *cells in found}
 
@@ -93,7 +104,14 @@ def test_met(measured: Estimate | None, at_least: bool, met: str) -> None:
     ],
 )
 def test_invalid_runs_meet_nothing(verdicts: tuple[str, ...], met: str) -> None:
-    assert Target("x", 1.0, True, Estimate(1.2, 1.1, 1.3), verdicts).met == met
+    target = Target("x", 1.0, True, Estimate(1.2, 1.1, 1.3), verdicts)
+    assert target.met == met
+    assert target.row()[2] == ("1.200 (1.100 to 1.300)" if met == "yes" else NONE)
+
+
+def test_a_ratio_without_a_valid_round_is_not_judged() -> None:
+    target = Target("x", 1.0, True, None, ("VALID", "INVALID"))
+    assert target.row()[2:4] == [NONE, "not judged: INVALID"]
 
 
 def test_every_target_has_its_line() -> None:
@@ -107,7 +125,11 @@ def test_every_target_has_its_line() -> None:
     assert found["rate over the best fixed layout's, 8 clients"][2] == "yes, within the spread"
     assert found["rate over the best peer's, 8 clients"][2:] == ["**no**", "**1 of 2**"]
     assert found["serving efficiency, 1 client"][2] == "yes"
-    assert found["serving efficiency, 8 clients"][2:] == ["not judged: INVALID", "**0 of 1**"]
+    assert found["serving efficiency, 8 clients"][1:] == [
+        NONE,
+        "not judged: INVALID",
+        "**0 of 1**",
+    ]
     assert found["p50 of one image above the floor's"] == [
         "at most 5 ms",
         "4.0 (1.0 to 7.0) ms",
@@ -160,10 +182,10 @@ def test_the_main_figures() -> None:
         "101.0 (99.0 to 103.0) ms; the networks alone take 97.0 (96.0 to 98.0) ms",
         "1 of 1",
     ]
-    assert found["8 clients"] == [
-        "14.40 (13.40 to 15.40) screenings/s, 95% within 300.0 (298.0 to 302.0) ms",
-        "**0 of 1**",
-    ]
+    # INVALID: it may not be cited.
+    assert found["8 clients"] == [NONE, "**0 of 1**"]
+    assert found["serving efficiency, 8 clients"] == [NONE, "**0 of 1**"]
+    assert found["offline"] == ["22.00 (21.00 to 23.00) screenings/s", "1 of 1"]
     assert found["random arrivals, 99% within 1,000 ms"] == ["up to 12.00/s", "1 of 1"]
     assert found["rate over the tutorial ensemble's, 8 clients"][0] == "2.00 (1.67 to 2.50)"
 

@@ -1,10 +1,17 @@
 """LitServe."""
 
 import litserve
-from fastapi import HTTPException, Request, Response
+from fastapi import Request, Response
 
-from thyroid_benchmarks.peers.screener import Screener
-from thyroid_benchmarks.peers.settings import FORM_FIELD, HOST, ROUTE, TIMEOUT_S, PeerSettings
+from thyroid_benchmarks.peers.screener import Screener, encode_refusal
+from thyroid_benchmarks.peers.settings import (
+    BATCH_WAIT_S,
+    FORM_FIELD,
+    HOST,
+    ROUTE,
+    TIMEOUT_S,
+    PeerSettings,
+)
 from thyroid_pipeline.errors import ImageError
 
 
@@ -22,23 +29,25 @@ class ScreeningApi(litserve.LitAPI):  # type: ignore[misc]  # untyped where it i
         """
         return bytes(request[FORM_FIELD].file.read())
 
-    def predict(self, image: bytes) -> bytes:
-        """Screen one image."""
-        try:
-            return self._screener.screen(image)
-        except ImageError as error:
-            raise HTTPException(400, str(error)) from error
+    def predict(self, images: bytes | list[bytes]) -> object:
+        """Screen one image; where LitServe gathers batches, those of one."""
+        if isinstance(images, list):
+            return self._screener.screen_batch(images)
+        return self._screener.screen_batch([images])[0]
 
-    def encode_response(self, output: bytes) -> Response:
-        """Answer with the JSON as it is."""
+    def encode_response(self, output: bytes | ImageError) -> Response:
+        """Answer with the JSON as it is, or refuse this image alone."""
+        if isinstance(output, ImageError):
+            return Response(encode_refusal(str(output)), 400, media_type="application/json")
         return Response(output, media_type="application/json")
 
 
 def main() -> None:
     """Serve."""
     settings = PeerSettings.from_environment()
+    waits = {"batch_timeout": BATCH_WAIT_S} if settings.batch > 1 else {}
     server = litserve.LitServer(
-        ScreeningApi(api_path=ROUTE),
+        ScreeningApi(api_path=ROUTE, max_batch_size=settings.batch, **waits),
         accelerator="cpu",
         workers_per_device=settings.at_once,
         timeout=TIMEOUT_S,

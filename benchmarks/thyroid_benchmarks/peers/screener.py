@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnxruntime
 
 from thyroid_benchmarks.peers.settings import PeerSettings
 from thyroid_pipeline import contract
+from thyroid_pipeline.errors import ImageError
 from thyroid_pipeline.steps import crop_batch, decode_batch
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -52,13 +54,41 @@ class Screener:
         Raises:
             ImageError: The image cannot be screened.
         """
-        known: Arrays = {contract.IMAGE.name: np.array([[image]], dtype=np.object_)}
-        known |= decode_batch(known)
+        return encode_answer(self._screened(_decoded(image)), 0)
+
+    def screen_batch(self, images: Sequence[bytes]) -> list[bytes | ImageError]:
+        """Screen several encoded images, the networks on all of them at once.
+
+        Returns:
+            For each image what `screen` returns or raises: one that cannot be screened is refused
+            alone.
+        """
+        found: list[Arrays | ImageError] = []
+        for image in images:
+            try:
+                found.append(_decoded(image))
+            except ImageError as error:
+                found.append(error)
+        sound = [one for one in found if not isinstance(one, ImageError)]
+        known: Arrays = {}
+        if sound:
+            known = self._screened(
+                {name: np.concatenate([one[name] for one in sound]) for name in sound[0]}
+            )
+        rows = iter(range(len(sound)))
+        return [
+            one if isinstance(one, ImageError) else encode_answer(known, next(rows))
+            for one in found
+        ]
+
+    def _screened(self, frames: Arrays) -> Arrays:
+        """Go the rest of the way from decoded images."""
+        known = dict(frames)
         known |= self._run(contract.TRANSUNET, known)
         known |= crop_batch(known, self._parameters)
         known |= self._run(contract.RESNET18, known)
         known |= self._run(contract.MORPHOLOGY_FOREST, known)
-        return encode_answer(known)
+        return known
 
     def _run(self, model: contract.Model, known: Arrays) -> Arrays:
         names = [tensor.name for tensor in model.outputs]
@@ -66,15 +96,19 @@ class Screener:
         return dict(zip(names, self._sessions[model.name].run(names, inputs), strict=True))
 
 
-def encode_answer(outputs: Arrays) -> bytes:
-    """Write the ensemble's outputs of a batch of 1 as a JSON object.
+def _decoded(image: bytes) -> Arrays:
+    return dict(decode_batch({contract.IMAGE.name: np.array([[image]], dtype=np.object_)}))
+
+
+def encode_answer(outputs: Arrays, row: int) -> bytes:
+    """Write the ensemble's outputs for one image of a batch as a JSON object.
 
     Numbers by name in lists of the tensor's shape without its batch, a NaN as null; the mask, the
     bytes of its PNG, in base64.
     """
     answer: dict[str, object] = {}
     for tensor in contract.ENSEMBLE.outputs:
-        array = outputs[tensor.name][0]
+        array = outputs[tensor.name][row]
         if tensor.data_type is contract.DataType.BYTES:
             answer[tensor.name] = base64.b64encode(array[0]).decode("ascii")
         else:

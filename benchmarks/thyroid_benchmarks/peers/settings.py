@@ -14,6 +14,7 @@ HOST = "127.0.0.1"
 ROUTE = "/screen"
 FORM_FIELD = "image"  # of servers that take a form
 TIMEOUT_S = 60
+BATCH_WAIT_S = 0.005  # for more images, where a server gathers batches
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class PeerSettings:
         port: To listen on, at `HOST`.
         at_once: How many images are worked on at once, from 1.
         threads: Of ONNX Runtime for one network's run, from 1.
+        batch: How many images a server gathers at most before it works on them, from 1; with 1 it
+            gathers none.
         cropper: `contract.CropperParameters` by name.
         scratch: A folder for the server's own files, removed after it has ended.
     """
@@ -33,6 +36,7 @@ class PeerSettings:
     port: int
     at_once: int
     threads: int
+    batch: int
     cropper: dict[str, float]
     scratch: str
 
