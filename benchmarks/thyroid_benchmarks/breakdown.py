@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from thyroid_benchmarks.server_times import PARTS, Counters, ModelCounters
@@ -12,6 +13,10 @@ from thyroid_pipeline import contract
 
 TRANSPORT = "transport and client"
 BETWEEN = "between the steps"
+INFERENCE = "inference"
+CORE_WAIT = "core wait"
+ROW_PARTS = ("queue", "input", CORE_WAIT, INFERENCE, "output")
+"""What a model's time is divided into: Triton's parts, and of its inference the wait for a core."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class Row:
     Attributes:
         name: A model's name, `BETWEEN`, or `TRANSPORT`.
         mean_ms: What it takes of a screening on average.
-        part_ms: The model's own parts by name of `PARTS`; empty where it is none.
+        part_ms: The model's own parts by name of `ROW_PARTS`; empty where it is none. `CORE_WAIT`
+            is missing where the server does not tell it: then it is within the inference.
         overhead_ms: What Triton counts for the model's requests beyond its parts.
         mean_batch: Mean size of its batches; NaN where it is no model.
         counts: Whether it is part of the sum. Of steps that run side by side only the longest is.
@@ -65,7 +71,10 @@ class Breakdown:
 
 
 def break_down(
-    counted: Counters, stages: Sequence[Sequence[str]], end_to_end_ms: float
+    counted: Counters,
+    stages: Sequence[Sequence[str]],
+    end_to_end_ms: float,
+    core_wait_ms: Mapping[str, float] = MappingProxyType({}),
 ) -> Breakdown | None:
     """Divide the mean end-to-end time of a screening.
 
@@ -78,7 +87,9 @@ def break_down(
     Args:
         counted: Triton's counters of the run.
         stages: The ensemble's models in order; those of one stage run side by side.
-        end_to_end_ms: Mean latency as the client saw it.
+        end_to_end_ms: Mean latency of a screening as the client saw it.
+        core_wait_ms: Mean wait of a run for a core by the model's name, which Triton counts among
+            the inference; a model of which the server does not tell it is missing.
 
     Returns:
         The table; None where the server has counted no screening.
@@ -94,7 +105,10 @@ def break_down(
             continue
         longest = max(models, key=lambda name: models[name].mean_ms)
         rest_ms -= models[longest].mean_ms
-        rows += [_row(name, model, counts=name == longest) for name, model in models.items()]
+        rows += [
+            _row(name, model, core_wait_ms.get(name), counts=name == longest)
+            for name, model in models.items()
+        ]
     rows.append(_plain(BETWEEN, rest_ms))
     rows.append(_plain(TRANSPORT, end_to_end_ms - ensemble.mean_ms))
     return Breakdown(tuple(rows), ensemble.mean_ms, end_to_end_ms)
@@ -104,9 +118,13 @@ def _was_asked(counted: Counters, name: str) -> bool:
     return name in counted and counted[name].succeeded > 0
 
 
-def _row(name: str, model: ModelCounters, *, counts: bool) -> Row:
+def _row(name: str, model: ModelCounters, wait_ms: float | None, *, counts: bool) -> Row:
     parts = {part: model.part_ms(part) for part in PARTS}
     overhead = model.mean_ms - sum(parts.values())
+    if wait_ms is not None:
+        # The two looks at the server are moments apart: no more waits than there was time.
+        parts[CORE_WAIT] = min(wait_ms, parts[INFERENCE])
+        parts[INFERENCE] -= parts[CORE_WAIT]
     return Row(name, model.mean_ms, parts, overhead, model.mean_batch, counts)
 
 

@@ -9,12 +9,7 @@ from typing import Any, get_args
 
 import click
 
-from thyroid_benchmarks.cli_comparisons import (
-    cross_check,
-    measured_cross_check,
-    measured_peers,
-    peers,
-)
+from thyroid_benchmarks.cli_comparisons import cross_check, peers
 from thyroid_benchmarks.cli_parts import (
     CHECKOUT,
     FOLDER,
@@ -27,13 +22,15 @@ from thyroid_benchmarks.cli_parts import (
 from thyroid_benchmarks.compare import DEFAULT_ALLOWED, compare
 from thyroid_benchmarks.console import floor_lines, knee_line, run_line, with_ends
 from thyroid_benchmarks.kept import keep
-from thyroid_benchmarks.layouts_command import layouts, measured_layouts
-from thyroid_benchmarks.measure import Measured, measure
+from thyroid_benchmarks.knee_search import search
+from thyroid_benchmarks.layouts_command import layouts
+from thyroid_benchmarks.measure import measure
 from thyroid_benchmarks.preparation import floor_in_a_process
 from thyroid_benchmarks.report import render_report
 from thyroid_benchmarks.results import read_result
 from thyroid_benchmarks.scenarios import Name, Wish, make_scenario
-from thyroid_benchmarks.suite import FULL, SHORT, run_suite, search
+from thyroid_benchmarks.suite import SHORT
+from thyroid_benchmarks.suite_command import suite
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -58,10 +55,17 @@ def prepare(*, setting: Setting) -> None:
 @click.argument("scenario", type=click.Choice(get_args(Name)))
 @setting_options()
 @pace_options()
-@click.option("--rate", type=click.FloatRange(0, min_open=True), default=8.0, show_default=True)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=8.0,
+    show_default=True,
+    help="Of server and soak; step climbs to it, spike leaps over it; offline takes it for what "
+    "the server does and warms up accordingly.",
+)
 @click.option("--clients", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--images-per-query", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--offline-images", type=click.IntRange(1), default=400, show_default=True)
+@click.option("--offline-images", type=click.IntRange(1), default=600, show_default=True)
 def run(
     *,
     scenario: Name,
@@ -83,8 +87,8 @@ def run(
         images=offline_images,
     )
     pool = setting.pool()
-    with setting.serving() as address:
-        subject = setting.subject(address, pool)
+    with setting.serving() as served:
+        subject = setting.subject(served.grpc, pool, metrics=served.metrics)
         measured = asyncio.run(measure(make_scenario(scenario, wish), subject))
     click.echo(run_line(measured))
     setting.write(subject, started, runs=[measured])
@@ -97,16 +101,37 @@ def run(
 @click.option("--start", type=click.FloatRange(0, min_open=True), default=8.0, show_default=True)
 @click.option("--resolution", type=click.FloatRange(0.001), default=0.05, show_default=True)
 @click.option("--max-probes", type=click.IntRange(1), default=12, show_default=True)
-def knee(*, setting: Setting, pace: Pace, start: float, resolution: float, max_probes: int) -> None:
+@click.option(
+    "--confirm-s",
+    type=click.FloatRange(1),
+    default=60.0,
+    show_default=True,
+    help="Duration of the run that confirms the rate found.",
+)
+def knee(
+    *,
+    setting: Setting,
+    pace: Pace,
+    start: float,
+    resolution: float,
+    max_probes: int,
+    confirm_s: float,
+) -> None:
     """Search for the highest rate at which the 99th percentile stays within the bound."""
     started = now()
     wish = Wish(**asdict(pace), seed=setting.seed)
     pool = setting.pool()
-    with setting.serving() as address:
-        subject = setting.subject(address, pool)
+    with setting.serving() as served:
+        subject = setting.subject(served.grpc, pool, metrics=served.metrics)
         found = asyncio.run(
             search(
-                subject, wish, start, resolution=resolution, max_probes=max_probes, say=click.echo
+                subject,
+                wish,
+                start,
+                resolution=resolution,
+                max_probes=max_probes,
+                say=click.echo,
+                confirm_s=confirm_s,
             )
         )
     click.echo(knee_line(found))
@@ -121,44 +146,6 @@ def floor(*, setting: Setting, cases: int, rounds: int) -> None:
     """Measure the two networks alone; no server should be at work meanwhile."""
     lowest = floor_in_a_process(setting.pool(), setting.model_repository, cases, rounds)
     click.echo(floor_lines(lowest))
-
-
-@main.command()
-@click.option("--short", "form", flag_value="short", default="short", help="Under 10 minutes.")
-@click.option("--full", "form", flag_value="full", help="About an hour.")
-@click.option(
-    "--beside",
-    type=FOLDER,
-    help="Compare with the peers and with other layouts as well, and cross-check by perf_analyzer; "
-    "what peers and perf_analyzer need is fetched into this folder.",
-)
-@setting_options(images=False)
-def suite(*, form: str, beside: Path | None, setting: Setting) -> None:
-    """Measure everything: floor, scenarios, knee. Exit code 1 where a scenario is INVALID."""
-    started = now()
-    plan = FULL if form == "full" else SHORT
-    pool = setting.pool(plan.images)
-    lowest = floor_in_a_process(pool, setting.model_repository, plan.floor_cases, plan.floor_rounds)
-    click.echo(floor_lines(lowest))
-    parts: dict[str, Any] = {}
-    extra: list[Measured] = []
-    with setting.serving() as address:
-        subject = setting.subject(address, pool, plan.rules)
-        rate = lowest.parallel_per_s.value
-        runs, found = asyncio.run(run_suite(plan, subject, rate, click.echo))
-        click.echo(knee_line(found))
-        if beside is not None:
-            parts["cross_check"], checked = measured_cross_check(plan.cross_check, subject, beside)
-            extra += checked
-    if beside is not None:
-        parts["peers"], compared = measured_peers(plan.peers, subject, setting, beside)
-        extra += compared
-        parts["layouts"], laid, _ = measured_layouts(plan, subject, setting, pool)
-        extra += laid
-    setting.write(
-        subject, started, runs=runs, beside=extra, lowest=lowest, found=found, parts=parts
-    )
-    raise SystemExit(0 if all(run.verdict.valid for run in runs) else 1)
 
 
 @main.command()
@@ -222,6 +209,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise click.ClickException(str(error)) from error
 
 
+main.add_command(suite)
 main.add_command(peers)
 main.add_command(layouts)
 main.add_command(cross_check)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,19 @@ Command = Callable[..., Any]
 
 
 @dataclass(frozen=True)
+class Served:
+    """Where the server that is measured answers.
+
+    Attributes:
+        grpc: host:port of its gRPC port.
+        metrics: host:port of its metrics.
+    """
+
+    grpc: str
+    metrics: str
+
+
+@dataclass(frozen=True)
 class Setting:
     """What is measured, with what, and where the results go.
 
@@ -40,6 +53,7 @@ class Setting:
         seed: Of images and order.
         images: How many; the suite has its own number.
         server: host:port of a running server; None starts one.
+        metrics: host:port of its metrics; None for the usual port of the same host.
     """
 
     model_repository: Path
@@ -47,36 +61,43 @@ class Setting:
     seed: int
     images: int = SHORT.images
     server: str | None = None
+    metrics: str | None = None
 
     def pool(self, images: int | None = None) -> Path:
         """Make images and right answers where they are missing; return their folder."""
         count = self.images if images is None else images
         return prepare_images(Images(self.out, count, self.seed), self.model_repository)
 
-    def subject(self, address: str, pool: Path, rules: Rules | None = None) -> Subject:
+    def subject(
+        self, address: str, pool: Path, rules: Rules | None = None, metrics: str | None = None
+    ) -> Subject:
         """Read the images for a server."""
-        return make_subject(address, pool, self.model_repository, rules or Rules(), self.seed)
+        made = make_subject(address, pool, self.model_repository, rules or Rules(), self.seed)
+        return replace(made, metrics=metrics)
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[str]:
-        """Give the address of the server to measure; start one where none was named."""
+    def serving(self) -> Iterator[Served]:
+        """Give the addresses of the server to measure; start one where none was named."""
         with contextlib.ExitStack() as stack:
-            address = self.server
-            if address is None:
+            if self.server is None:
                 self.out.mkdir(parents=True, exist_ok=True)
                 settings = ServerSettings(
                     model_repository=self.model_repository,
                     profile=contract.CPU_PROFILE,
                     log_file=self.out / "server.log",
                 )
-                address = stack.enter_context(EmbeddedTriton(settings)).grpc_address
+                server = stack.enter_context(EmbeddedTriton(settings))
+                served = Served(server.grpc_address, server.metrics_address)
+            else:
+                host = self.server.rpartition(":")[0]
+                served = Served(self.server, self.metrics or f"{host}:{contract.METRICS_PORT}")
             try:
-                yield address
+                yield served
             except InferenceServerException as error:
                 raise click.ClickException(
-                    f"{address} does not tell its statistics ({error.message()}); a running Triton "
-                    "with its statistics open was wanted: see its log, and that --server is its "
-                    "gRPC port"
+                    f"{served.grpc} does not tell its statistics ({error.message()}); a running "
+                    "Triton with its statistics open was wanted: see its log, and that --server is "
+                    "its gRPC port"
                 ) from error
 
     def write(
@@ -89,8 +110,9 @@ class Setting:
         lowest: Floor | None = None,
         found: Knee[Measured] | None = None,
         parts: Mapping[str, Any] | None = None,
+        page: bool = True,
     ) -> None:
-        """Write result, latencies and page, and say where.
+        """Write result and latencies; and the page, and say where.
 
         Args:
             subject: What was measured.
@@ -100,6 +122,7 @@ class Setting:
             lowest: The floor.
             found: The knee.
             parts: Other parts of the result, see `results.document`.
+            page: Whether the page is wanted: more is to come where it is not.
         """
         result = document(
             subject,
@@ -110,11 +133,13 @@ class Setting:
             knee=found,
             parts=parts,
         )
-        probes = () if found is None else tuple(probe.measurement for probe in found.probes)
-        path = write_result(self.out, result, [*runs, *probes, *beside])
-        page = path.with_name("report.html")
-        page.write_text(render_report(result), encoding="utf-8")
-        click.echo(f"wrote {path} and {page.name}")
+        probes = () if found is None else (*found.probes, *found.confirmations)
+        searched = [probe.measurement for probe in probes]
+        path = write_result(self.out, result, [*runs, *searched, *beside])
+        if page:
+            html = path.with_name("report.html")
+            html.write_text(render_report(result), encoding="utf-8")
+            click.echo(f"wrote {path} and {html.name}")
 
 
 @dataclass(frozen=True)
@@ -130,6 +155,10 @@ _SERVER = click.option(
     "--server",
     help="host:port of a running server's gRPC port. It must serve --model-repository.  [default: "
     "start one, on free ports]",
+)
+_METRICS = click.option(
+    "--metrics",
+    help=f"host:port of its metrics.  [default: {contract.METRICS_PORT} of the same host]",
 )
 _REPOSITORY = click.option(
     "--model-repository", type=FOLDER, default=CHECKOUT / "model_repository", show_default=False
@@ -147,7 +176,7 @@ def setting_options(*, server: bool = True, images: bool = True) -> Callable[[Co
         images: Whether the number of images is its user's to choose.
     """
     options = [_REPOSITORY, _OUT, *([_IMAGES] if images else []), _SEED]
-    return _gathered("setting", Setting, [*([_SERVER] if server else []), *options])
+    return _gathered("setting", Setting, [*([_SERVER, _METRICS] if server else []), *options])
 
 
 def pace_options(

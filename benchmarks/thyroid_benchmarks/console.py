@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from thyroid_benchmarks.estimates import Estimate
-from thyroid_benchmarks.floor import Floor
+from thyroid_benchmarks.floor import Floor, Ways
 from thyroid_benchmarks.knee import Knee
 from thyroid_benchmarks.measure import Measured
+
+_AGREES = {True: "", False: " DIFFERS", None: " (INVALID)"}
 
 
 def run_line(run: Measured) -> str:
@@ -24,6 +26,8 @@ def run_line(run: Measured) -> str:
         f"{run.verdict.word:7}  {run.scenario.name} ({label}): "
         f"{summary.rate_per_s.value:.2f} screenings/s  {latency}"
     )
+    if summary.turned_away:
+        text += f"  {summary.turned_away_share:.1%} turned away"
     return "\n         ".join([text, *run.verdict.reasons])
 
 
@@ -34,35 +38,43 @@ def knee_line(found: Knee[Measured]) -> str:
 
 
 def floor_lines(lowest: Floor) -> str:
-    """Say what the floor is."""
-    rates = [with_ends(rate) for rate in (lowest.sequential_per_s, lowest.parallel_per_s)]
-    return (
-        f"floor    one after another, {lowest.cores} threads: {rates[0]} cases/s, "
-        f"median {with_ends(lowest.sequential_ms)} ms\n"
-        f"floor    {lowest.cores} at once, one thread each: {rates[1]} cases/s"
-    )
+    """Say what the floors are."""
+    floors: dict[str, Ways | None] = {"networks": lowest, "pipeline": lowest.pipeline}
+    lines = []
+    for what, ways in floors.items():
+        if ways is not None:
+            lines += [
+                f"floor    {what}, one after another, {lowest.cores} threads: "
+                f"{with_ends(ways.sequential_per_s)} cases/s, "
+                f"median {with_ends(ways.sequential_ms)} ms",
+                f"floor    {what}, {lowest.cores} at once, one thread each: "
+                f"{with_ends(ways.parallel_per_s)} cases/s",
+            ]
+    return "\n".join(lines)
 
 
 def peer_lines(result: Mapping[str, Any]) -> str:
     """Say how the peers compare, from their part of a result."""
-    lines = ["peers    medians of the rounds, in brackets their range"]
+    rounds = result["rounds"]
+    lines = ["peers    medians of the VALID rounds, in brackets their range"]
     for one in result["contestants"]:
         if one["fault"]:
             lines.append(f"         {one['title']}: NOT MEASURED to the end: {one['fault']}")
         lines += [
             f"         {one['title']}, {point['clients']} clients: "
             f"{_ends(point['rate_per_s'])} screenings/s, p95 {_ends(point['p95_ms'])} ms, "
-            f"{_ends(point['ratios']['rate_per_s'])} of ours"
+            f"{_ends(point['ratios']['rate_per_s'])} of ours, {point['counted']} of {rounds} rounds"
             for point in one["points"]
             if point["counted"]
         ]
     lines += [
-        f"         ours over the best peer, {best['clients']} clients: {_ends(best['rate'])}"
+        f"         ours over the best peer, {best['clients']} clients: {_ends(best['rate'])}, "
+        f"{best['rate']['rounds']} of {rounds} rounds"
         for best in result["best_peer"]
         if best["rate"]
     ]
     if result["invalid"]:
-        lines.append(f"         {len(result['invalid'])} runs are INVALID: not to be cited")
+        lines.append(f"         {len(result['invalid'])} runs are INVALID: in no figure above")
     return "\n".join(lines)
 
 
@@ -73,7 +85,7 @@ def cross_check_lines(result: Mapping[str, Any]) -> str:
     lines = ["cross-check: perf_analyzer's figures over ours"]
     for point in result["points"]:
         ratios = "  ".join(
-            f"{name} {_ends(figure['ratio'])}{'' if figure['agrees'] else ' DIFFERS'}"
+            f"{name} {_ends(figure['ratio'])}{_AGREES[figure['agrees']]}"
             for name, figure in point["figures"].items()
         )
         lines += [f"         {point['scenario']['name']}: {ratios}"]

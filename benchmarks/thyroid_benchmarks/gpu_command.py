@@ -125,7 +125,7 @@ def measure_profile(
         )
         click.echo(floor_lines(lowest))
     with _serving(setting, profile, metrics) as (address, metrics_address):
-        subject = setting.subject(address, pool, plan.rules)
+        subject = setting.subject(address, pool, plan.rules, metrics_address)
         watch, absence = _find_watch(address, metrics_address)
         click.echo(f"GPU      {absence or f'watched by {watch and watch.source}'}")
         runs, found = asyncio.run(run_plan(plan, subject, watch, click.echo))

@@ -9,12 +9,11 @@ from dataclasses import dataclass, field, replace
 from thyroid_benchmarks.console import run_line
 from thyroid_benchmarks.gpu_watch import GpuWatch, Utilisation, utilisation_of
 from thyroid_benchmarks.knee import Knee
+from thyroid_benchmarks.knee_search import search
 from thyroid_benchmarks.measure import Measured, Subject, measure
-from thyroid_benchmarks.scenarios import Scenario, Wish, make_scenario
-from thyroid_benchmarks.suite import search
+from thyroid_benchmarks.scenarios import IN_FLIGHT, Scenario, Wish, make_scenario, offline_warmup_s
 from thyroid_benchmarks.verdict import Rules
 
-_LEAST_OFFLINE_IMAGES = 128  # twice what offline keeps in flight
 _START_SHARE = 0.7  # of the highest rate seen, where the search for the knee starts
 
 
@@ -101,9 +100,9 @@ async def run_plan(
         await _run(_closed_loop(plan.wish, count), subject, watch, say) for count in plan.in_flight
     ]
     best_per_s = max(run.rate_per_s for run in runs)
-    whole_s = plan.wish.warmup_s + plan.wish.duration_s
-    images = max(_LEAST_OFFLINE_IMAGES, round(best_per_s * whole_s))
-    offline = make_scenario("offline", replace(plan.wish, images=images))
+    rated = replace(plan.wish, rate_per_s=max(best_per_s, 0.1))
+    images = IN_FLIGHT + round(rated.rate_per_s * (offline_warmup_s(rated) + rated.duration_s))
+    offline = make_scenario("offline", replace(rated, images=images))
     runs.append(await _run(offline, subject, watch, say))
     return runs, await _knee(plan, subject, runs[0].measured, best_per_s, say)
 

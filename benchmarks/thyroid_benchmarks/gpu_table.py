@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from thyroid_benchmarks.breakdown import ROW_PARTS
 from thyroid_benchmarks.markdown import NOT_MEASURED, cell, table, verdict_cell
 from thyroid_benchmarks.report import figure
-from thyroid_benchmarks.server_times import PARTS
 from thyroid_pipeline import contract
 
 Document = Mapping[str, Any]
@@ -142,18 +142,24 @@ def _breakdowns(document: Document) -> Iterator[str]:
         yield f"## Where the time goes: {run['scenario']['name']}"
         yield ""
         yield table(
-            ["step", "mean ms", *PARTS],
+            ["step", "mean ms", *ROW_PARTS],
             [
                 [
                     row["name"]
                     if row["counts"]
                     else f"{row['name']} (beside another, not in the sum)",
                     figure(row["mean_ms"], 2),
-                    *(figure(row["part_ms"].get(part), 2) for part in PARTS),
+                    *(figure(row["part_ms"].get(part), 2) for part in ROW_PARTS),
                 ]
                 for row in _rows_of(run)
             ]
-            + [["end to end", figure(run["breakdown"]["end_to_end_ms"], 2), *["" for _ in PARTS]]],
+            + [
+                [
+                    "end to end",
+                    figure(run["breakdown"]["end_to_end_ms"], 2),
+                    *["" for _ in ROW_PARTS],
+                ]
+            ],
         )
         yield ""
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from thyroid_benchmarks.peer_list import OURS, TUTORIAL
+
 PARTS = ("layouts", "peers", "cross_check")
 SUITE = "suite"
 _PERCENTILES = ("50", "95")
@@ -24,7 +26,8 @@ def split(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
     Returns:
         By the part's name, `SUITE` for runs, floor and knee. A part that was not measured is
-        missing.
+        missing, and so is a comparison with the tutorial's ensemble alone, which a suite without
+        peers has: what is kept of the peers stays.
 
     Raises:
         ValueError: The result has no part.
@@ -34,7 +37,7 @@ def split(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if result["runs"]:
         found[SUITE] = head
     for part in PARTS:
-        if part in result:
+        if part in result and not _is_of_the_tutorial_alone(result[part]):
             empty: dict[str, Any] = {"floor": None, "runs": [], "knee": None}
             found[part] = {**head, **empty, part: _slim(result[part])}
     if not found:
@@ -58,6 +61,10 @@ def keep(result: Mapping[str, Any], folder: Path) -> list[Path]:
         text = json.dumps(document, indent=1, allow_nan=False)
         paths[-1].write_text(f"{text}\n", encoding="utf-8")
     return paths
+
+
+def _is_of_the_tutorial_alone(part: Mapping[str, Any]) -> bool:
+    return {one["name"] for one in part.get("contestants", ())} == {OURS, TUTORIAL}
 
 
 def _slim(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
 import re
 import subprocess
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from thyroid_benchmarks.peers.settings import MARKER
 from thyroid_server.cores import usable_cores
 
 _PACKAGES = (
@@ -71,31 +76,94 @@ def describe_commit(checkout: Path) -> dict[str, Any]:
 
 
 def others_share(seconds: float = 1.0) -> float:
-    """Watch the machine before a load: the share of all cores in use, 0 to 1."""
-    return float(psutil.cpu_percent(interval=seconds)) / 100
+    """Watch the machine before a load: the share of its cores that others use, 0 to 1.
+
+    The server that is measured is none of them, however busy it keeps itself: see `tree_cpu_s`.
+    """
+    meter = Meter()
+    time.sleep(seconds)
+    return min(meter.shares().others, 1.0)
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Who used the processor during a load, each from 0 to 1.
+
+    Attributes:
+        own: This process, of the cores that it may use.
+        others: Of the machine's cores, those that were neither this process, nor the server, nor a
+            descendant of either.
+        stolen: The hypervisor, of the cores that this process may use.
+    """
+
+    own: float
+    others: float
+    stolen: float
 
 
 class Meter:
-    """Measures this process's CPU time and the hypervisor's from its making on."""
+    """Measures from its making on who uses the processor.
 
-    def __init__(self) -> None:
+    Args:
+        server: Process id of the server that is measured; None where it is a descendant of this
+            process, or none of this machine.
+    """
+
+    def __init__(self, server: int | None = None) -> None:
         self._process = psutil.Process()
+        self._roots = [self._process.pid, *([] if server is None else [server])]
         self._wall_s = time.perf_counter()
-        self._own_s = self._own()
-        self._stolen_s = _stolen_s()
+        self._begin = self._look()
 
-    def _own(self) -> float:
-        times = self._process.cpu_times()
-        return float(times.user + times.system)
+    def _look(self) -> tuple[float, float, float]:
+        """Return the seconds so far of this process, of all others but the server, and stolen."""
+        own = self._process.cpu_times()
+        machine = psutil.cpu_times()
+        # Interrupts are nobody's and left out.
+        used_s = machine.user + machine.nice + machine.system
+        stolen_s = float(getattr(machine, "steal", 0.0))
+        return float(own.user + own.system), used_s - tree_cpu_s(self._roots), stolen_s
 
-    def shares(self) -> tuple[float, float]:
-        """Return the shares of all cores that this process used and that were stolen."""
-        core_s = max((time.perf_counter() - self._wall_s) * usable_cores(), 1e-9)
-        return (self._own() - self._own_s) / core_s, (_stolen_s() - self._stolen_s) / core_s
+    def shares(self) -> Shares:
+        """Return the shares since the making."""
+        wall_s = max(time.perf_counter() - self._wall_s, 1e-9)
+        own_s, others_s, stolen_s = (
+            now - before for now, before in zip(self._look(), self._begin, strict=True)
+        )
+        usable_s = wall_s * usable_cores()
+        machine_s = wall_s * (os.cpu_count() or usable_cores())
+        # The kernel counts the machine's time by ticks and a process's exactly, so that nothing
+        # may come out as a little less.
+        return Shares(own_s / usable_s, max(others_s, 0.0) / machine_s, stolen_s / usable_s)
 
 
-def _stolen_s() -> float:
-    return float(getattr(psutil.cpu_times(), "steal", 0.0))
+def tree_cpu_s(roots: Sequence[int]) -> float:
+    """Sum the CPU time of processes and all of their descendants, ended ones included.
+
+    A descendant that carries the marker of a peer's server stands for all that carry it: some
+    frameworks hand daemons over to the system's first process.
+    """
+    processes: set[psutil.Process] = set()
+    for root in roots:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(root)
+            processes |= {process, *process.children(recursive=True)}
+    if markers := {_marker(process) for process in processes} - {None}:
+        processes |= {one for one in psutil.process_iter() if _marker(one) in markers}
+    total_s = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total_s += times.user + times.system + times.children_user + times.children_system
+    return total_s
+
+
+def _marker(process: psutil.Process) -> str | None:
+    """Return the marker of the peer's server that a process belongs to; None where it has none."""
+    try:
+        return process.environ().get(MARKER)
+    except psutil.Error:
+        return None
 
 
 def _processor() -> str:

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from thyroid_benchmarks.breakdown import Breakdown, break_down
+from thyroid_benchmarks.core_use import CoreUses, read_core_use, used_between
 from thyroid_benchmarks.estimates import Estimate
 from thyroid_benchmarks.generator import Record, generate
-from thyroid_benchmarks.machine import Meter, others_share
+from thyroid_benchmarks.machine import Meter, Shares, others_share
 from thyroid_benchmarks.memory import MemoryTrend, sample_memory, server_pid, trend
 from thyroid_benchmarks.pool import Pool, order
 from thyroid_benchmarks.references import References, fits
@@ -36,6 +37,7 @@ class Subject:
         weights: Digest of the networks that are served; None where that is not known.
         rules: What a run must keep to.
         seed: Of the order in which images are sent.
+        metrics: host:port of the server's metrics; None where it is not known.
     """
 
     address: str
@@ -44,6 +46,7 @@ class Subject:
     weights: str | None
     rules: Rules
     seed: int
+    metrics: str | None = None
 
     @property
     def has_right_answers(self) -> bool:
@@ -57,7 +60,17 @@ class Subject:
 
 @dataclass(frozen=True)
 class Measured:
-    """A run and all that is known of it."""
+    """A run and all that is known of it.
+
+    Attributes:
+        scenario: What was run.
+        record: Every request.
+        summary: The figures.
+        observed: What was seen beside them.
+        verdict: Whether they may be believed.
+        breakdown: Where the time went; None where the server did not tell.
+        core_use: On how many threads the networks ran, by model, likewise.
+    """
 
     scenario: Scenario
     record: Record
@@ -65,6 +78,7 @@ class Measured:
     observed: Observed
     verdict: Verdict
     breakdown: Breakdown | None
+    core_use: CoreUses | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the run for a report; the record, which is large, stays apart."""
@@ -82,7 +96,18 @@ class Measured:
                 "checks": [asdict(check) for check in self.verdict.checks],
             },
             "breakdown": None if self.breakdown is None else self.breakdown.as_dict(),
+            "core_use": None
+            if self.core_use is None
+            else {name: use.as_dict() for name, use in self.core_use.items()},
         }
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the server says of itself: Triton's statistics, and who ran on how many cores."""
+
+    counters: Counters
+    core_use: CoreUses | None
 
 
 async def measure(scenario: Scenario, subject: Subject) -> Measured:
@@ -94,46 +119,52 @@ async def measure(scenario: Scenario, subject: Subject) -> Measured:
     target = connect(subject.address, subject.pool, subject.references)
     grpc_target = parse_address(subject.address, None).target
     busy = others_share()
-    meter = Meter()
-    before = asyncio.create_task(_counters_after(scenario.warmup_s, grpc_target))
-    watch = _MemoryWatch(scenario, grpc_target)
+    pid = server_pid(grpc_target)
+    meter = Meter(pid)
+    earlier = asyncio.create_task(_told(grpc_target, subject.metrics, after_s=scenario.warmup_s))
+    watch = _MemoryWatch(scenario, pid)
     try:
         record = await generate(scenario, target, order(subject.pool, subject.seed))
-        own_share, stolen_share = meter.shares()
-        counted = counted_between(await before, await read_counters(grpc_target))
+        shares = meter.shares()
+        before, after = await earlier, await _told(grpc_target, subject.metrics)
     finally:
-        before.cancel()
+        earlier.cancel()
         watch.stop()
         await target.close()
-    shares = (own_share, busy, stolen_share)
+    told = Told(
+        counted_between(before.counters, after.counters),
+        used_between(before.core_use, after.core_use),
+    )
     return assess(
-        scenario, subject, record, target, counted=counted, shares=shares, memory=watch.trend()
+        scenario, subject, record, target, told=told, busy=busy, shares=shares, memory=watch.trend()
     )
 
 
 async def measure_target(scenario: Scenario, subject: Subject, target: ScreeningTarget) -> Measured:
-    """Run a scenario against something that is no Triton, and judge the run; closes the target."""
+    """Run a scenario against a server that this process has started, be it a Triton or not.
+
+    Judges the run and closes the target.
+    """
     busy = others_share()
     meter = Meter()
     try:
         record = await generate(scenario, target, order(subject.pool, subject.seed))
-        own_share, stolen_share = meter.shares()
+        shares = meter.shares()
     finally:
         await target.close()
-    shares = (own_share, busy, stolen_share)
-    return assess(scenario, subject, record, target, counted={}, shares=shares)
+    return assess(scenario, subject, record, target, told=Told({}, None), busy=busy, shares=shares)
 
 
 class _MemoryWatch:
     """Samples the server's memory meanwhile, where the scenario wants it and the server is here."""
 
-    def __init__(self, scenario: Scenario, grpc_target: str) -> None:
+    def __init__(self, scenario: Scenario, pid: int | None) -> None:
         self._samples: list[tuple[float, int]] = []
         self._duration_s = 0.0
         self._task: asyncio.Task[None] | None = None
         if scenario.watches_memory and isinstance(scenario.load, OpenLoop):
             self._duration_s = scenario.load.duration_s
-            if (pid := server_pid(grpc_target)) is not None:
+            if pid is not None:
                 self._task = asyncio.create_task(
                     sample_memory(pid, self._duration_s, self._samples)
                 )
@@ -155,8 +186,9 @@ def assess(
     record: Record,
     target: ScreeningTarget,
     *,
-    counted: Counters,
-    shares: tuple[float, float, float],
+    told: Told,
+    busy: float,
+    shares: Shares,
     memory: MemoryTrend | None = None,
 ) -> Measured:
     """Compute a run's figures and judge it.
@@ -166,17 +198,35 @@ def assess(
         subject: On what.
         record: What became of every request.
         target: Holds the answers that were kept.
-        counted: Triton's counters of the time after the warm-up.
-        shares: Of all cores: the generator's, the others' before, the hypervisor's.
+        told: What the server has counted after the warm-up.
+        busy: Share of all cores that others used before the load.
+        shares: Who used the processor during it.
         memory: Of the server, where it was watched.
     """
     summary = summarise(record, scenario, sound_images(subject.pool))
     compared, faults = target.compare_kept()
-    observed = Observed(*shares, compared, tuple(faults), subject.has_right_answers, memory)
-    drifted = drift(summary) if scenario.is_level else None
-    verdict = judge(summary, observed, drifted, subject.rules, is_open=scenario.is_open)
-    breakdown = break_down(counted, stages(), summary.mean_ms)
-    return Measured(scenario, record, summary, observed, verdict, breakdown)
+    observed = Observed(
+        generator_share=shares.own,
+        others_share=busy,
+        stolen_share=shares.stolen,
+        compared=compared,
+        faults=tuple(faults),
+        references=subject.has_right_answers,
+        memory=memory,
+        others_during_share=shares.others,
+    )
+    verdict = judge(
+        summary,
+        observed,
+        drift(summary) if scenario.is_level else None,
+        subject.rules,
+        is_open=scenario.is_open,
+        is_level=scenario.is_level,
+        watches_memory=scenario.watches_memory,
+    )
+    waits_ms = {name: use.mean_wait_ms for name, use in (told.core_use or {}).items()}
+    breakdown = break_down(told.counters, stages(), summary.image_mean_ms, waits_ms)
+    return Measured(scenario, record, summary, observed, verdict, breakdown, told.core_use)
 
 
 def sound_images(pool: Pool) -> npt.NDArray[np.bool_]:
@@ -184,9 +234,9 @@ def sound_images(pool: Pool) -> npt.NDArray[np.bool_]:
     return np.array([case.kind != "corrupt" for case in pool.cases], bool)
 
 
-async def _counters_after(seconds: float, target: str) -> Counters:
-    await asyncio.sleep(seconds)
-    return await read_counters(target)
+async def _told(target: str, metrics: str | None, *, after_s: float = 0.0) -> Told:
+    await asyncio.sleep(after_s)
+    return Told(await read_counters(target), await read_core_use(metrics))
 
 
 def _summary_dict(summary: Summary) -> dict[str, Any]:
@@ -199,6 +249,7 @@ def _summary_dict(summary: Summary) -> dict[str, Any]:
         "screenings": summary.screenings,
         "refusals": summary.refusals,
         "failures": summary.failures,
+        "turned_away_share": summary.turned_away_share,
         "offered_per_s": summary.offered_per_s,
         "rate_per_s": estimate(summary.rate_per_s),
         "goodput_per_s": estimate(summary.goodput_per_s),
@@ -207,6 +258,7 @@ def _summary_dict(summary: Summary) -> dict[str, Any]:
             f"{percent:g}": estimate(value) for percent, value in summary.latency_ms.items()
         },
         "mean_ms": _number(summary.mean_ms),
+        "image_mean_ms": _number(summary.image_mean_ms),
         "refusal_median_ms": _number(summary.refusal_median_ms),
         "late_ms": dict(zip(("median", "p99", "largest"), summary.late_ms, strict=True)),
         "windows": [

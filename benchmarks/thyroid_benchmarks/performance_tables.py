@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from thyroid_benchmarks.breakdown import BETWEEN
+from thyroid_benchmarks.breakdown import BETWEEN, ROW_PARTS
 from thyroid_benchmarks.markdown import (
     NONE,
     NOT_MEASURED,
@@ -19,13 +19,13 @@ from thyroid_benchmarks.markdown import (
     verdict_cell,
 )
 from thyroid_benchmarks.report import figure
-from thyroid_benchmarks.server_times import PARTS
 
 _PERCENTILES = ("50", "90", "95", "99")
 _BYTES_PER_GIB = 2**30
 _COMMIT_DIGITS = 12
 # With these a closed loop is set beside the floor, and its time is divided.
 ALONE, CROWD = "single-stream", "8 clients"
+NETWORKS, PIPELINE = "networks alone", "whole pipeline"
 
 
 def origin_table(suite: Document, layouts: Document, peers: Document, cross_check: Document) -> str:
@@ -43,28 +43,28 @@ def origin_table(suite: Document, layouts: Document, peers: Document, cross_chec
 
 
 def floor_table(document: Document) -> str:
-    """What the two networks do alone."""
+    """What one process does without a server: the two networks alone, and the whole pipeline."""
     floor = document["floor"]
     if floor is None:
         return f"The floor was {NOT_MEASURED}."
     cores = floor["cores"]
-    rows = [
-        [
-            f"one case after another, {cores} threads",
-            cell(floor["sequential_per_s"], 2),
-            cell(floor["sequential_ms"]),
-        ],
-        *(
-            [f"{name}, {cores} threads", NONE, cell(value)]
-            for name, value in floor["network_ms"].items()
-        ),
-        [
-            f"{cores} cases at once, one thread each",
-            cell(floor["parallel_per_s"], 2),
-            cell(floor["parallel_ms"]),
-        ],
+    networks = [
+        [NETWORKS, f"{name}, {cores} threads", NONE, cell(value)]
+        for name, value in floor["network_ms"].items()
     ]
-    return table(["networks alone", "cases/s", "median, ms"], rows)
+    rows = []
+    for what, ways, between in ((NETWORKS, floor, networks), (PIPELINE, floor["pipeline"], [])):
+        if ways is None:
+            rows.append([what, NOT_MEASURED, NONE, NONE])
+            continue
+        sequential = [cell(ways["sequential_per_s"], 2), cell(ways["sequential_ms"])]
+        parallel = [cell(ways["parallel_per_s"], 2), cell(ways["parallel_ms"])]
+        rows += [
+            [what, f"one case after another, {cores} threads", *sequential],
+            *between,
+            [what, f"{cores} cases at once, one thread each", *parallel],
+        ]
+    return table(["in one process", "how", "cases/s", "median, ms"], rows)
 
 
 def scenario_table(document: Document) -> str:
@@ -75,6 +75,7 @@ def scenario_table(document: Document) -> str:
             run["scenario"]["loop"],
             figure(run["summary"]["requests"], 0),
             figure(sum(run["summary"]["failures"].values()), 0),
+            f"{run['summary']['turned_away_share']:.1%}",
             cell(run["summary"]["rate_per_s"], 2),
             cell(run["summary"]["goodput_per_s"], 2),
             *(cell(run["summary"]["latency_ms"].get(name)) for name in _PERCENTILES),
@@ -82,12 +83,13 @@ def scenario_table(document: Document) -> str:
         ]
         for run in document["runs"]
     ]
-    head = ["scenario", "loop", "requests", "failed", "screenings/s", "within the bound/s"]
+    head = ["scenario", "loop", "requests", "failed", "turned away"]
+    head += ["screenings/s", "within the bound/s"]
     return table([*head, *(f"p{name}, ms" for name in _PERCENTILES), "verdict"], rows)
 
 
 def efficiency_table(document: Document) -> str:
-    """The closed loops beside the floor."""
+    """The closed loops beside both floors."""
     floor = document["floor"]
     if floor is None:
         return f"The floor was {NOT_MEASURED}."
@@ -103,14 +105,18 @@ def efficiency_table(document: Document) -> str:
             [
                 run["scenario"]["name"],
                 cell(run["summary"]["rate_per_s"], 2),
-                f"{cell(floor[f'{way}_per_s'], 2)}, {way}",
+                way,
+                cell(floor[f"{way}_per_s"], 2),
                 cell(efficiency, 3),
+                cell(floor["pipeline"] and floor["pipeline"][f"{way}_per_s"], 2),
+                cell(run["pipeline_efficiency"], 3),
                 cell(run["summary"]["latency_ms"].get("50")),
                 cell(above),
                 run["verdict"]["word"],
             ]
         )
-    head = ["closed loop", "screenings/s", "floor, cases/s", "serving efficiency", "p50, ms"]
+    head = ["closed loop", "screenings/s", "floor", f"{NETWORKS}, cases/s", "serving efficiency"]
+    head += [f"{PIPELINE}, cases/s", "rate over it", "p50, ms"]
     return table([*head, "p50 above the floor's median, ms", "verdict"], rows)
 
 
@@ -136,18 +142,18 @@ def breakdown_table(document: Document) -> str:
     for name in (ALONE, CROWD):
         run = find_run(document, name)
         if run is None or run["breakdown"] is None:
-            rows.append([name, NOT_MEASURED, *[NONE] * (len(PARTS) + 3)])
+            rows.append([name, NOT_MEASURED, *[NONE] * (len(ROW_PARTS) + 3)])
             continue
         found = run["breakdown"]["rows"]
         rows += [_breakdown_row(name, row) for row in found]
         sum_ms = sum(row["mean_ms"] for row in found if row["counts"])
         told = f"**end to end**, {run['verdict']['word']}"
-        rows.append([name, told, f"**{figure(sum_ms, 2)}**", *[NONE] * (len(PARTS) + 2)])
-    return table(["scenario", "where", "mean, ms", *PARTS, "other", "batch"], rows)
+        rows.append([name, told, f"**{figure(sum_ms, 2)}**", *[NONE] * (len(ROW_PARTS) + 2)])
+    return table(["scenario", "where", "mean, ms", *ROW_PARTS, "other", "batch"], rows)
 
 
 def knee_table(document: Document) -> str:
-    """Every rate that the search for the knee tried."""
+    """Every rate that the search for the knee tried, and the longer runs that confirm it."""
     knee = document["knee"]
     if knee is None:
         return f"The knee was {NOT_MEASURED}."
@@ -155,6 +161,7 @@ def knee_table(document: Document) -> str:
         [
             figure(probe["rate_per_s"], 2),
             "yes" if probe["passed"] else "no",
+            "confirming" if probe["confirms"] else "searching",
             cell(probe["run"]["summary"]["rate_per_s"], 2),
             cell(probe["run"]["summary"]["latency_ms"].get("50")),
             cell(probe["run"]["summary"]["latency_ms"].get("99")),
@@ -162,7 +169,7 @@ def knee_table(document: Document) -> str:
         ]
         for probe in sorted(knee["probes"], key=lambda probe: float(probe["rate_per_s"]))
     ]
-    head = ["offered/s", "passed", "screenings/s", "p50, ms", "p99, ms", "verdict"]
+    head = ["offered/s", "passed", "run", "screenings/s", "p50, ms", "p99, ms", "verdict"]
     return f"{knee_sentence(knee)}\n\n{table(head, rows)}"
 
 
@@ -174,9 +181,13 @@ def knee_sentence(knee: Mapping[str, Any]) -> str:
         if failed is None
         else f"the lowest rate above it that failed is {figure(failed, 2)}"
     )
+    confirmed = [probe["passed"] for probe in knee["probes"] if probe["confirms"]]
+    again = ""
+    if confirmed:
+        again = " It passed a longer run." if confirmed[-1] else " No longer run passed."
     return (
         f"**{figure(knee['passed_per_s'], 2)} requests a second passed**; {above}. The search "
-        f"stopped because {knee['stopped']}."
+        f"stopped because {knee['stopped']}.{again}"
     )
 
 
@@ -215,7 +226,7 @@ def _breakdown_row(scenario: str, row: Mapping[str, Any]) -> list[str]:
         scenario,
         f"{name}: scheduling, copying" if row["name"] == BETWEEN else name,
         figure(row["mean_ms"], 2),
-        *(figure(parts.get(part), 2) for part in PARTS),
+        *(figure(parts.get(part), 2) for part in ROW_PARTS),
         figure(row["overhead_ms"] if parts else None, 2),
         figure(row["mean_batch"], 2),
     ]

@@ -33,7 +33,7 @@ Run = Mapping[str, Any]
 
 
 def breakdown_plot(runs: Sequence[Run]) -> str | None:
-    """Draw one bar for each run whose time was divided; its parts add up to the mean latency.
+    """Draw one bar for each run whose time was divided; it ends at the mean latency.
 
     Returns:
         SVG; None where no run was divided.
@@ -48,25 +48,54 @@ def breakdown_plot(runs: Sequence[Run]) -> str | None:
         figure, axes = _figure(1.2 + 0.55 * len(runs))
         shown: set[str] = set()
         for place, run in enumerate(runs):
-            left = 0.0
-            for row in run["breakdown"]["rows"]:
-                if not row["counts"]:
-                    continue
-                name, width = row["name"], max(row["mean_ms"], 0.0)
+            for name, left, width in bar_spans(run["breakdown"]["rows"]):
                 label = None if name in shown else name
                 shown.add(name)
-                axes.barh(place, width, left=left, color=colours[name], label=label, height=0.6)
+                hatch = "//" if width < 0 else None
+                axes.barh(
+                    place,
+                    width,
+                    left=left,
+                    color=colours[name],
+                    edgecolor="white",
+                    linewidth=0,
+                    hatch=hatch,
+                    label=label,
+                    height=0.6,
+                )
                 if width > _LABEL_SHARE * longest_ms:
                     axes.text(left + width / 2, place, f"{width:.0f}", ha="center", va="center")
-                left += width
             total_ms = run["breakdown"]["end_to_end_ms"]
-            axes.text(left, place, f" {total_ms:.0f} ms", va="center")
+            axes.text(total_ms, place, f" {total_ms:.0f} ms", va="center")
         axes.set_yticks(range(len(runs)), [run["scenario"]["name"] for run in runs])
         axes.invert_yaxis()
         axes.margins(x=0.1)
         axes.set_xlabel("mean time of a screening, ms")
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
         return _svg(figure)
+
+
+def bar_spans(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, float]]:
+    """Lay the parts that count one after another, so that the last of them ends at their sum.
+
+    A part below 0 lies to the left of 0, over what is drawn there of the others.
+
+    Returns:
+        For each part its name, where it begins, and its width, which has the part's sign.
+    """
+    parts = [(row["name"], float(row["mean_ms"])) for row in rows if row["counts"]]
+    below = [(name, ms) for name, ms in parts if ms < 0]
+    left = sum(ms for _, ms in below)
+    spans = []
+    for name, ms in parts:
+        if ms >= 0:
+            spans.append((name, left, ms))
+            left += ms
+    left = 0.0
+    for name, ms in below:
+        spans.append((name, left, ms))
+        left += ms
+    return spans
 
 
 def percentile_plot(runs: Sequence[Run]) -> str | None:
@@ -112,7 +141,9 @@ def curve_plot(result: Mapping[str, Any]) -> str | None:
     knee = result["knee"]
     if not knee:
         return None
-    probes = sorted(knee["probes"], key=lambda probe: probe["rate_per_s"])
+    # Of a rate that was run twice the longer run, which confirms.
+    by_rate = {probe["rate_per_s"]: probe for probe in knee["probes"]}
+    probes = [by_rate[rate] for rate in sorted(by_rate)]
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(3.6)
         for percent in ("50", "95", "99"):

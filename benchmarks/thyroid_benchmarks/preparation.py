@@ -92,7 +92,7 @@ def floor_in_a_process(pool_folder: Path, model_repository: Path, cases: int, ro
 def _floor(pool_folder: Path, model_repository: Path, cases: int, rounds: int) -> Floor:
     parameters = _cropper_parameters(model_repository)
     prepared = prepare_cases(read_pool(pool_folder), model_repository, cases, parameters)
-    return measure_floor(prepared, model_repository, usable_cores(), rounds=rounds)
+    return measure_floor(prepared, model_repository, usable_cores(), parameters, rounds=rounds)
 
 
 def in_a_process(function: Callable[..., ResultT], *arguments: object) -> ResultT:

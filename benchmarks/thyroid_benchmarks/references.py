@@ -1,8 +1,8 @@
 """The right answers, computed before the load, and how an answer under load is compared with them.
 
 `expected.json` in the pool's folder holds, for each image that can be screened, what the offline
-pipeline (PyTorch, one process, no Triton) answers. Computing them needs torch; reading them does
-not, so that the process that makes the load stays light.
+pipeline (PyTorch, one process, no Triton; the forest by ONNX Runtime) answers. Computing them needs
+torch; reading them does not, so that the process that makes the load stays light.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from thyroid_benchmarks.pool import Pool, read_pool
 from thyroid_client import AnswerError, RawAnswer, Screening
@@ -23,12 +26,20 @@ from thyroid_client._answers import Findings, read_answer
 from thyroid_pipeline import contract
 from thyroid_pipeline.mask_png import decode_mask
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+    from thyroid_training.offline import OfflineAnswer
+
 REFERENCE_FILE = "expected.json"
 _MASKS = "expected_masks"
 
 # How far two runtimes may be apart. Both sum the same products in another order, and a probability
 # is rounded to one of 256 grey values in between; a wrong image's answer is far beyond these.
 MALIGNANCY_TOLERANCE = 0.01
+# A figure of shape that falls on the other side of a split moves some of the trees' votes.
+FOREST_TOLERANCE = 0.05
+OOD_SCORE_TOLERANCE = 0.02
 BOX_TOLERANCE_PX = 2
 LEAST_MASK_DICE = 0.99
 
@@ -42,12 +53,19 @@ class Reference:
         malignancy: 0 to 1; NaN where none is given.
         box: x, y, width, height in pixels.
         mask_png: The mask as a 1-bit PNG.
+        decisions: What may be decided: one, or two where the malignancy is so near to a threshold
+            that it may fall on either side.
+        ood_score: At least 0.
+        forest_malignancy: 0 to 1; NaN where none is given.
     """
 
     nodule_found: bool
     malignancy: float
     box: tuple[int, int, int, int]
     mask_png: bytes
+    decisions: frozenset[contract.Decision]
+    ood_score: float
+    forest_malignancy: float
 
 
 @dataclass(frozen=True)
@@ -56,7 +74,7 @@ class References:
 
     Attributes:
         answers: By the case's index; corrupt ones have none.
-        weights: Digest of the ONNX files that they were computed from.
+        weights: Digest of what they were computed from, see `weights_digest`.
     """
 
     answers: dict[int, Reference]
@@ -64,11 +82,20 @@ class References:
 
 
 def weights_digest(model_repository: Path) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 over the networks' ONNX files."""
+    """Return the first 16 hexadecimal digits of the SHA-256 over all that makes an answer.
+
+    That is every ONNX file, the forest's included, and the cropper's parameters for the CPU
+    profile.
+    """
     digest = hashlib.sha256()
-    for model in contract.NETWORKS:
+    for model in (*contract.NETWORKS, contract.MORPHOLOGY_FOREST):
         path = model_repository / model.name / contract.MODEL_VERSION / contract.ONNX_FILE
         digest.update(path.read_bytes())
+    folder = model_repository / contract.ROI_CROPPER.name / "configs"
+    text = (folder / f"{contract.CPU_PROFILE}.pbtxt").read_text(encoding="utf-8")
+    parameters = text_format.Parse(text, ModelConfig()).parameters
+    said = {name: parameters[name].string_value for name in sorted(parameters)}
+    digest.update(json.dumps(said).encode())
     return digest.hexdigest()[:16]
 
 
@@ -79,13 +106,22 @@ def write_references(folder: Path, model_repository: Path, threads: int) -> None
         ImageError: An image that is not meant to be corrupt cannot be screened.
     """
     # Here: torch takes seconds to import, and the load's process does without.
+    import onnxruntime  # noqa: PLC0415
     import torch  # noqa: PLC0415
 
+    from thyroid_training.checkpoint import load_classification_graph, onnx_path  # noqa: PLC0415
     from thyroid_training.offline import OfflinePipeline  # noqa: PLC0415
 
     torch.set_num_threads(threads)
     pool = read_pool(folder)
     offline = OfflinePipeline.from_repository(model_repository)
+    thresholds = load_classification_graph(
+        onnx_path(model_repository, contract.RESNET18)
+    ).operating_point.tolist()
+    forest = onnxruntime.InferenceSession(
+        str(onnx_path(model_repository, contract.MORPHOLOGY_FOREST)),
+        providers=["CPUExecutionProvider"],
+    )
     (folder / _MASKS).mkdir(exist_ok=True)
     answers = {}
     for case, content in zip(pool.cases, pool.contents, strict=True):
@@ -95,8 +131,11 @@ def write_references(folder: Path, model_repository: Path, threads: int) -> None
         (folder / _MASKS / f"{case.index:05d}.png").write_bytes(answer.crop.mask)
         answers[str(case.index)] = {
             "nodule_found": bool(answer.crop.nodule_found),
-            "malignancy": None if math.isnan(answer.malignancy) else float(answer.malignancy),
+            "malignancy": _or_none(answer.malignancy),
             "box": [int(value) for value in answer.crop.box],
+            "decisions": _decisions(answer.decision, answer.malignancy, thresholds),
+            "ood_score": answer.ood_score,
+            "forest_malignancy": _or_none(_second_opinion(forest, answer)),
         }
     document = {"weights": weights_digest(model_repository), "answers": answers}
     text = json.dumps(document, indent=1) + "\n"
@@ -104,20 +143,18 @@ def write_references(folder: Path, model_repository: Path, threads: int) -> None
 
 
 def read_references(folder: Path) -> References | None:
-    """Read the right answers of a pool; None where they were not computed."""
+    """Read the right answers of a pool; None where they were not computed, or not all of them."""
     path = folder / REFERENCE_FILE
     if not path.is_file():
         return None
     document = json.loads(path.read_text(encoding="utf-8"))
-    answers = {}
-    for index, fields in document["answers"].items():
-        x, y, width, height = fields["box"]
-        answers[int(index)] = Reference(
-            nodule_found=fields["nodule_found"],
-            malignancy=math.nan if fields["malignancy"] is None else fields["malignancy"],
-            box=(x, y, width, height),
-            mask_png=(folder / _MASKS / f"{int(index):05d}.png").read_bytes(),
-        )
+    try:
+        answers = {
+            int(index): _reference(fields, folder / _MASKS / f"{int(index):05d}.png")
+            for index, fields in document["answers"].items()
+        }
+    except KeyError:  # a field is missing
+        return None
     return References(answers, document["weights"])
 
 
@@ -153,11 +190,19 @@ def full_fault(answer: RawAnswer, wanted: Reference) -> str | None:
 
 
 def findings_fault(findings: Findings | Screening, wanted: Reference) -> str | None:
-    """Say what is wrong with an answer that has been read, mask included."""
-    malignancy = math.nan if findings.malignancy is None else findings.malignancy
+    """Say what is wrong with an answer that has been read: every output but figures and map."""
+    malignancy = _or_nan(findings.malignancy)
     box = (0, 0, 0, 0) if findings.box is None else findings.box.as_tuple()
     if fault := _fault(findings.nodule_found, malignancy, np.asarray(box), wanted):
         return fault
+    if findings.decision not in wanted.decisions:
+        said = " or ".join(decision.label for decision in sorted(wanted.decisions))
+        return f"decision is {findings.decision.label}, wanted {said}"
+    if abs(findings.ood_score - wanted.ood_score) > OOD_SCORE_TOLERANCE:
+        return f"ood_score is {findings.ood_score:.3f}, wanted {wanted.ood_score:.3f}"
+    forest = _or_nan(findings.forest_malignancy)
+    if _differ(forest, wanted.forest_malignancy, FOREST_TOLERANCE):
+        return f"forest_malignancy is {forest:.3f}, wanted {wanted.forest_malignancy:.3f}"
     mask = decode_mask(wanted.mask_png)
     if mask.shape != findings.mask.shape:
         return f"the mask has the shape {findings.mask.shape}, wanted {mask.shape}"
@@ -173,18 +218,64 @@ def fits(pool: Pool, references: References) -> bool:
     return all(case.kind == "corrupt" or case.index in references.answers for case in pool.cases)
 
 
+def _reference(fields: Mapping[str, Any], mask: Path) -> Reference:
+    x, y, width, height = fields["box"]
+    return Reference(
+        nodule_found=fields["nodule_found"],
+        malignancy=_or_nan(fields["malignancy"]),
+        box=(x, y, width, height),
+        mask_png=mask.read_bytes(),
+        decisions=frozenset(map(contract.Decision, fields["decisions"])),
+        ood_score=fields["ood_score"],
+        forest_malignancy=_or_nan(fields["forest_malignancy"]),
+    )
+
+
 def _fault(
     nodule_found: bool, malignancy: float, box: npt.NDArray[Any], wanted: Reference
 ) -> str | None:
     if nodule_found != wanted.nodule_found:
         return f"nodule_found is {nodule_found}, wanted {wanted.nodule_found}"
-    if math.isnan(malignancy) != math.isnan(wanted.malignancy):
-        return f"malignancy is {malignancy}, wanted {wanted.malignancy}"
-    if abs(malignancy - wanted.malignancy) > MALIGNANCY_TOLERANCE:
+    if _differ(malignancy, wanted.malignancy, MALIGNANCY_TOLERANCE):
         return f"malignancy is {malignancy:.4f}, wanted {wanted.malignancy:.4f}"
     if np.abs(box - np.asarray(wanted.box)).max() > BOX_TOLERANCE_PX:
         return f"box is {box.tolist()}, wanted {list(wanted.box)}"
     return None
+
+
+def _differ(value: float, wanted: float, tolerance: float) -> bool:
+    """Whether one of two is a number and the other none, or both are and far apart."""
+    return math.isnan(value) != math.isnan(wanted) or abs(value - wanted) > tolerance
+
+
+def _decisions(
+    decision: contract.Decision, malignancy: float, thresholds: Sequence[float]
+) -> list[int]:
+    """What may be decided, given how far the malignancy may be apart; without one, that alone."""
+    if math.isnan(malignancy):
+        return [int(decision)]
+    reached = {
+        sum(malignancy + moved >= threshold for threshold in thresholds)
+        for moved in (-MALIGNANCY_TOLERANCE, 0.0, MALIGNANCY_TOLERANCE)
+    }
+    return sorted(int(contract.Decision.ROUTINE) + count for count in reached)
+
+
+def _second_opinion(forest: InferenceSession, answer: OfflineAnswer) -> float:
+    known = {
+        contract.MORPHOLOGY.name: answer.crop.morphology[None],
+        contract.NODULE_FOUND.name: np.array([[answer.crop.nodule_found]]),
+        contract.OOD_SCORE.name: np.array([[answer.ood_score]], np.float32),
+    }
+    return float(forest.run([contract.FOREST_MALIGNANCY.name], known)[0].item())
+
+
+def _or_none(number: float) -> float | None:
+    return None if math.isnan(number) else float(number)
+
+
+def _or_nan(number: float | None) -> float:
+    return math.nan if number is None else number
 
 
 def _content(answer: RawAnswer, tensor: contract.Tensor) -> bytes | None:

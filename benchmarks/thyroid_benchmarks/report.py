@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from thyroid_benchmarks.breakdown import ROW_PARTS
 from thyroid_benchmarks.layouts_plots import layouts_plot
 from thyroid_benchmarks.plots import (
     breakdown_plot,
@@ -46,6 +47,7 @@ def render_report(result: Mapping[str, Any]) -> str:
         peers=peers,
         cross_check=result.get("cross_check"),
         pictures={name: svg and Markup(svg) for name, svg in pictures.items()},
+        row_parts=ROW_PARTS,
         invalid=[run for run in result["runs"] if run["verdict"]["word"] != "VALID"],
     )
 

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from thyroid_benchmarks.estimates import Estimate, ratio
-from thyroid_benchmarks.floor import Floor
+from thyroid_benchmarks.floor import Floor, Way, Ways
 from thyroid_benchmarks.knee import Knee
 from thyroid_benchmarks.machine import describe_commit, describe_machine, describe_versions
 from thyroid_benchmarks.measure import Measured, Subject
 
-SCHEMA = 1
+SCHEMA = 2
 RESULT_FILE = "result.json"
 LATENCIES = "latencies"
 
@@ -43,7 +43,7 @@ def document(
         started: When, as ISO 8601.
         checkout: The source tree, for its commit.
         runs: The scenarios.
-        floor: The networks alone.
+        floor: What one process can do without a server.
         knee: The search for the highest rate.
         parts: Other parts by name, such as `peers` and `cross_check`, each fit for JSON.
     """
@@ -57,19 +57,21 @@ def document(
         "pool": subject.pool.as_dict(),
         "server": {"weights": subject.weights},
         "floor": None if floor is None else floor.as_dict(),
-        "runs": [run.as_dict() | _efficiency(run, floor) for run in runs],
+        "runs": [run.as_dict() | efficiencies(run, floor) for run in runs],
         "knee": None if knee is None else _knee_dict(knee),
         **(parts or {}),
     }
 
 
 def write_result(folder: Path, result: dict[str, Any], runs: Sequence[Measured]) -> Path:
-    """Write the document and the raw latencies.
+    """Write the document and the raw latencies, in the place of those that are there.
 
     Returns:
         The document's path.
     """
     (folder / LATENCIES).mkdir(parents=True, exist_ok=True)
+    for old in (folder / LATENCIES).glob("*.npz"):
+        old.unlink()
     for number, run in enumerate(runs):
         record = run.record
         name = re.sub(r"[^a-z0-9]+", "-", run.scenario.name.lower()).strip("-")
@@ -84,7 +86,11 @@ def write_result(folder: Path, result: dict[str, Any], runs: Sequence[Measured])
         )
     path = folder / RESULT_FILE
     # NaN is no JSON: where one slips in, it is a fault to be found here and not by a reader.
-    path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(result, indent=1, allow_nan=False) + "\n"
+    # Whoever is interrupted while he writes leaves the earlier document whole.
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
     return path
 
 
@@ -104,17 +110,26 @@ def read_result(path: Path) -> dict[str, Any]:
     return dict(result)
 
 
-def _efficiency(run: Measured, floor: Floor | None) -> dict[str, Any]:
-    """Serving efficiency in a closed loop: the rate over the floor of the same parallelism."""
-    if floor is None or run.scenario.is_open:
-        return {"efficiency": None}
-    alone = run.scenario.name == "single-stream"
-    base = floor.sequential_per_s if alone else floor.parallel_per_s
-    # Of a rate served and a floor measured apart: the widest that both intervals allow.
-    quotient: Estimate = ratio(run.summary.rate_per_s, base)
-    return {
-        "efficiency": quotient.as_dict() | {"floor": "sequential" if alone else "parallel"},
+def efficiencies(run: Measured, floor: Floor | None) -> dict[str, Any]:
+    """Of a closed loop the rate over the floor of the same parallelism: networks, whole pipeline.
+
+    Returns:
+        `efficiency` and `pipeline_efficiency`, each None in an open loop and without the floor.
+    """
+    way: Way = "sequential" if run.scenario.name == "single-stream" else "parallel"
+    floors: dict[str, Ways | None] = {
+        "efficiency": floor,
+        "pipeline_efficiency": None if floor is None else floor.pipeline,
     }
+    found: dict[str, Any] = {}
+    for name, lowest in floors.items():
+        if lowest is None or run.scenario.is_open:
+            found[name] = None
+            continue
+        # Of a rate served and a floor measured apart: the widest that both intervals allow.
+        quotient: Estimate = ratio(run.summary.rate_per_s, lowest.per_s(way))
+        found[name] = quotient.as_dict() | {"floor": way}
+    return found
 
 
 def _knee_dict(knee: Knee[Measured]) -> dict[str, Any]:
@@ -126,8 +141,10 @@ def _knee_dict(knee: Knee[Measured]) -> dict[str, Any]:
             {
                 "rate_per_s": probe.rate_per_s,
                 "passed": probe.passed,
+                "confirms": confirms,
                 "run": probe.measurement.as_dict(),
             }
-            for probe in knee.probes
+            for confirms, probes in ((False, knee.probes), (True, knee.confirmations))
+            for probe in probes
         ],
     }

@@ -64,6 +64,15 @@ class OpenLoop:
         """How long all stages last."""
         return sum(stage.duration_s for stage in self.stages)
 
+    @property
+    def mean_per_s(self) -> float:
+        """The mean rate over all stages."""
+        expected = sum(stage.duration_s * stage.rate_per_s for stage in self.stages)
+        return expected / self.duration_s
+
+
+IN_FLIGHT = 64
+
 
 @dataclass(frozen=True)
 class Offline:
@@ -75,7 +84,7 @@ class Offline:
     """
 
     images: int
-    in_flight: int = 64
+    in_flight: int = IN_FLIGHT
 
 
 Load: TypeAlias = ClosedLoop | MultiStream | OpenLoop | Offline
@@ -132,8 +141,10 @@ class Wish:
         seed: Of the arrivals.
         clients: Of `clients`.
         images_per_query: Of `multi-stream`; MLPerf takes 8.
-        rate_per_s: Of `server` and `soak`; the base of `spike` and the middle of `step`.
-        images: Of `offline`.
+        rate_per_s: Of `server` and `soak`; `step` climbs to it from half of it, `spike` leaps from
+            half of it to half as much again. Of `offline` about what the server does, by which its
+            warm-up is measured.
+        images: Of `offline`, warm-up included.
     """
 
     duration_s: float = 30.0
@@ -166,9 +177,16 @@ def make_scenario(name: Name, wish: Wish) -> Scenario:
         streams = MultiStream(wish.images_per_query, whole_s)
         return Scenario(name, streams, wish.warmup_s, wish.bound_ms)
     if name == "offline":
-        return Scenario(name, Offline(wish.images), wish.warmup_s, None)
+        return Scenario(name, Offline(wish.images), offline_warmup_s(wish), None)
     if name == "step":
-        return open_loop(name, step(rate / 2, rate * 3 / 2, 5, wish.duration_s), is_level=False)
+        stairs = step(rate / 2, rate, 5, wish.duration_s)
+        return open_loop(f"{name} to {rate:g}/s", stairs, is_level=False)
     if name == "spike":
-        return open_loop(name, spike(rate, 3 * rate, wish.duration_s), is_level=False)
+        leap = spike(rate / 2, rate * 3 / 2, wish.duration_s)
+        return open_loop(f"{name} to {rate * 3 / 2:g}/s", leap, is_level=False)
     return open_loop(f"{name} at {rate:g}/s", steady(rate, wish.duration_s), is_level=True)
+
+
+def offline_warmup_s(wish: Wish) -> float:
+    """How long `offline` warms up: until all that was sent at once, and as many again, is done."""
+    return max(wish.warmup_s, round(2 * IN_FLIGHT / wish.rate_per_s, 1))

@@ -7,6 +7,7 @@ rate and no percentile of screenings.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from thyroid_benchmarks.estimates import PERCENTILES, Estimate, mean, percentile
 from thyroid_benchmarks.generator import Record
 from thyroid_benchmarks.scenarios import Offline, Scenario
 from thyroid_benchmarks.schedule import NS_PER_S
-from thyroid_benchmarks.target import OK
+from thyroid_benchmarks.target import OK, TURNED_AWAY
 
 NS_PER_MS = 1_000_000
 WINDOWS = 8
@@ -51,7 +52,8 @@ class Summary:
         goodput_per_s: Screenings done within the bound, likewise; None where there is no bound.
         within_bound: Share of the screenings within the bound, likewise.
         latency_ms: By percentile; of queries in multi stream, of screenings else. Empty offline.
-        mean_ms: Mean latency.
+        mean_ms: Mean latency, likewise of queries in multi stream.
+        image_mean_ms: Mean latency of the screenings, in multi stream as well.
         refusal_median_ms: Median latency of refusals.
         late_ms: How long after its due time a request was sent: median, 99th percentile, largest.
         windows: In order.
@@ -68,6 +70,7 @@ class Summary:
     within_bound: Estimate | None
     latency_ms: dict[float, Estimate]
     mean_ms: float
+    image_mean_ms: float
     refusal_median_ms: float
     late_ms: tuple[float, float, float]
     windows: tuple[Window, ...]
@@ -76,6 +79,16 @@ class Summary:
     def failed(self) -> int:
         """How many requests failed."""
         return sum(self.failures.values())
+
+    @property
+    def turned_away(self) -> int:
+        """How many of those that failed were turned away because the server was overloaded."""
+        return self.failures.get(TURNED_AWAY, 0)
+
+    @property
+    def turned_away_share(self) -> float:
+        """Which share of the requests that was."""
+        return self.turned_away / max(self.requests, 1)
 
 
 def summarise(record: Record, scenario: Scenario, sound: npt.NDArray[np.bool_]) -> Summary:
@@ -102,7 +115,8 @@ def summarise(record: Record, scenario: Scenario, sound: npt.NDArray[np.bool_]) 
     is_sound = sound[record.image]
 
     latency_ms = (record.done_ns - record.scheduled_ns) / NS_PER_MS
-    due_ns, query_ms = _by_query(record, counted & right & is_sound, latency_ms)
+    screened = counted & right & is_sound
+    due_ns, query_ms = _by_query(record, screened, latency_ms)
     done = right & is_sound & (record.done_ns > first_ns) & (record.done_ns <= last_ns)
     edges_ns = np.linspace(first_ns, last_ns, WINDOWS + 1)
     window_s = duration_s / WINDOWS
@@ -126,7 +140,7 @@ def summarise(record: Record, scenario: Scenario, sound: npt.NDArray[np.bool_]) 
     return Summary(
         duration_s=duration_s,
         requests=int(counted.sum()) + record.shed,
-        screenings=int((counted & right & is_sound).sum()),
+        screenings=int(screened.sum()),
         refusals=int(refused.sum()),
         failures=dict(failures),
         offered_per_s=(int(counted.sum()) + record.shed) / duration_s,
@@ -136,7 +150,8 @@ def summarise(record: Record, scenario: Scenario, sound: npt.NDArray[np.bool_]) 
         latency_ms={}
         if isinstance(load, Offline)
         else {percent: percentile(query_ms, percent) for percent in PERCENTILES},
-        mean_ms=float(query_ms.mean()) if query_ms.size else float("nan"),
+        mean_ms=_mean(query_ms),
+        image_mean_ms=_mean(latency_ms[screened]),
         refusal_median_ms=percentile(latency_ms[refused], 50).value,
         late_ms=(
             (float(np.median(late)), float(np.percentile(late, 99)), float(late.max()))
@@ -154,22 +169,31 @@ def drift(summary: Summary) -> float:
     """Return by how much the run was not steady.
 
     The windows' median latencies in the first half of the run are compared with those in the
-    second. Where they overlap the difference may be chance: queues alone make medians wander. That
-    all of one half are above all of the other happens by chance once in 35 runs of 8 windows
-    (Mann and Whitney, 1947).
+    second; the windows' rates where the run reports no latency. Where the halves overlap the
+    difference may be chance: queues alone make medians wander. That all of one half are above all
+    of the other happens by chance once in 35 runs of 8 windows (Mann and Whitney, 1947).
 
     Returns:
         How far the ratio of the halves' medians is from 1, upwards: 0.1 where one is 1.1 times the
         other; 0 where the halves overlap. NaN where a half has no screening.
     """
-    medians = np.array([window.median_ms.value for window in summary.windows])
-    halves = [half[~np.isnan(half)] for half in np.split(medians, 2)]
+    figures = np.array(
+        [
+            window.median_ms.value if summary.latency_ms else window.rate_per_s or math.nan
+            for window in summary.windows
+        ]
+    )
+    halves = [half[~np.isnan(half)] for half in np.split(figures, 2)]
     if not all(half.size for half in halves):
-        return float("nan")
-    slower, faster = sorted(halves, key=np.median, reverse=True)
-    if slower.min() <= faster.max():
+        return math.nan
+    higher, lower = sorted(halves, key=np.median, reverse=True)
+    if higher.min() <= lower.max():
         return 0.0
-    return float(np.median(slower) / np.median(faster)) - 1
+    return float(np.median(higher) / np.median(lower)) - 1
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if values.size else math.nan
 
 
 def _by_query(

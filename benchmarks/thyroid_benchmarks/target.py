@@ -12,6 +12,7 @@ from thyroid_client import (
     AsyncTransport,
     ImageRejected,
     RawAnswer,
+    ServerOverloaded,
     ThyroidClientError,
     Timeouts,
 )
@@ -21,6 +22,7 @@ from thyroid_client._grpc_aio import AsyncGrpcTransport
 OK = "ok"  # the right answer, a refusal of a corrupt image included
 WRONG_ANSWER = "WrongAnswer"
 NOT_REFUSED = "NotRefused"  # a corrupt image was answered
+TURNED_AWAY = ServerOverloaded.__name__  # the server had more requests than it takes
 
 DEFAULT_CHANNELS = 4
 KEEP_EVERY = 5  # of the answers, compared in full after the load

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from thyroid_benchmarks.memory import MemoryTrend
 from thyroid_benchmarks.summary import Summary
 
+FAILURES_CHECK = "failures"
+LATE_CHECK = "late dispatches"
+GENERATOR_CHECK = "generator's CPU"
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -16,14 +20,16 @@ class Rules:
     Attributes:
         min_duration_s: Counted time.
         min_requests: Counted requests.
-        max_failed_share: Of the counted requests, wrong answers included.
+        max_failed_share: Of the counted requests, wrong answers included. Where the load is not
+            level, those that an overloaded server turned away are left out: that is what such a
+            load asks for.
         max_generator_share: CPU time of the process that makes the load, of all cores.
         max_late_ms: 99th percentile of the delay with which an open loop sent. An event loop's
             timers are coarse to 1 ms.
         max_drift: See `summary.drift`; only where the load is level.
         min_compared: Answers that were compared in full with the offline pipeline's.
-        max_disturbance: Share of all cores that others used just before the load began, and that
-            the hypervisor took away during it.
+        max_disturbance: Share of all cores that others used just before the load began and during
+            it, and that the hypervisor took away during it.
         max_memory_growth: Of a soak, see `memory.MemoryTrend.growth`.
     """
 
@@ -50,6 +56,8 @@ class Observed:
         faults: What was wrong with those that differ.
         references: Whether there were right answers to compare with, made from the weights served.
         memory: Of the server, where the run watched it; None where it did not, or could not.
+        others_during_share: Share of the machine's cores that was used during the load by neither
+            the generator nor the server; None where that was not looked at.
     """
 
     generator_share: float
@@ -59,6 +67,7 @@ class Observed:
     faults: tuple[str, ...]
     references: bool
     memory: MemoryTrend | None = None
+    others_during_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,14 @@ class Verdict:
 
 
 def judge(
-    summary: Summary, observed: Observed, drift: float | None, rules: Rules, *, is_open: bool
+    summary: Summary,
+    observed: Observed,
+    drift: float | None,
+    rules: Rules,
+    *,
+    is_open: bool,
+    is_level: bool = True,
+    watches_memory: bool = False,
 ) -> Verdict:
     """Judge a run.
 
@@ -116,13 +132,12 @@ def judge(
         rules: What to keep to.
         is_open: Whether latencies count from scheduled times, so that lateness of the generator
             would be counted as the server's.
+        is_level: Whether the load is the same throughout; else the server may turn requests away.
+        watches_memory: Whether the server's memory must have been watched.
 
     Returns:
         All checks that apply.
     """
-    requests = max(summary.requests, 1)
-    failed_share = summary.failed / requests
-    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(summary.failures.items()))
     checks = [
         Check(
             "duration",
@@ -136,13 +151,8 @@ def judge(
             f"{summary.requests}",
             f"{rules.min_requests} or more",
         ),
-        Check(
-            "failures",
-            failed_share <= rules.max_failed_share and summary.screenings > 0,
-            f"{failed_share:.2%} of {summary.requests}" + (f" ({kinds})" if kinds else ""),
-            f"{rules.max_failed_share:.2%} or less, and a screening",
-        ),
-        _share("generator's CPU", observed.generator_share, rules.max_generator_share),
+        _failures(summary, rules.max_failed_share, is_level=is_level),
+        _share(GENERATOR_CHECK, observed.generator_share, rules.max_generator_share),
         _share("others on the machine", observed.others_share, rules.max_disturbance),
         _share("time stolen by the hypervisor", observed.stolen_share, rules.max_disturbance),
         Check(
@@ -152,11 +162,15 @@ def judge(
             f"{rules.min_compared} or more compared with the offline pipeline, all equal",
         ),
     ]
+    if observed.others_during_share is not None:
+        checks.append(
+            _share("others during the load", observed.others_during_share, rules.max_disturbance)
+        )
     if is_open:
         late_ms = summary.late_ms[1]
         checks.append(
             Check(
-                "late dispatches",
+                LATE_CHECK,
                 late_ms <= rules.max_late_ms,
                 f"99% within {late_ms:.2f} ms",
                 f"99% within {rules.max_late_ms:g} ms",
@@ -173,19 +187,36 @@ def judge(
                 f"{rules.max_drift:.0%} or less",
             )
         )
-    if observed.memory is not None:
+    if watches_memory:
         checks.append(_memory(observed.memory, rules.max_memory_growth))
     return Verdict(tuple(checks))
 
 
-def _memory(memory: MemoryTrend, wanted: float) -> Check:
-    slope = memory.slope_mb_per_hour
-    came = "too few samples"
-    if not math.isnan(memory.growth):
+def _failures(summary: Summary, wanted: float, *, is_level: bool) -> Check:
+    """Judge what failed; the server may turn requests away where the load is not level."""
+    allowed = 0 if is_level else summary.turned_away
+    failed_share = (summary.failed - allowed) / max(summary.requests, 1)
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(summary.failures.items()))
+    came = f"{failed_share:.2%} of {summary.requests}" + (f" ({kinds})" if kinds else "")
+    return Check(
+        FAILURES_CHECK,
+        failed_share <= wanted and summary.screenings > 0,
+        f"{came}, those turned away left out" if allowed else came,
+        f"{wanted:.2%} or less, and a screening",
+    )
+
+
+def _memory(memory: MemoryTrend | None, wanted: float) -> Check:
+    came = "not watched, the server's process was not found on this machine"
+    growth = math.nan if memory is None else memory.growth
+    if memory is not None:
+        came = "too few samples"
+    if memory is not None and not math.isnan(growth):
+        slope = memory.slope_mb_per_hour
         ends = "" if slope.low is None else f" ({slope.low:.1f} to {slope.high:.1f})"
-        came = f"{memory.growth:+.1%} by the end, {slope.value:.1f}{ends} MB an hour"
+        came = f"{growth:+.1%} by the end, {slope.value:.1f}{ends} MB an hour"
     # NaN is not within anything.
-    return Check("memory", memory.growth <= wanted, came, f"{wanted:.0%} or less")
+    return Check("memory", growth <= wanted, came, f"{wanted:.0%} or less")
 
 
 def _share(name: str, came: float, wanted: float) -> Check:

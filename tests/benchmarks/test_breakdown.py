@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2 as pb
 
-from thyroid_benchmarks.breakdown import BETWEEN, TRANSPORT, break_down
+from thyroid_benchmarks.breakdown import (
+    BETWEEN,
+    CORE_WAIT,
+    INFERENCE,
+    ROW_PARTS,
+    TRANSPORT,
+    break_down,
+)
 from thyroid_benchmarks.server_times import (
     PARTS,
     ModelCounters,
@@ -77,6 +84,21 @@ def test_a_server_without_the_forest_is_broken_down_all_the_same() -> None:
     assert breakdown.rows[0].part_ms["inference"] == pytest.approx(15)
     assert breakdown.rows[0].overhead_ms == pytest.approx(5)
     assert breakdown.as_dict()["rows"][-1]["mean_batch"] is None
+
+
+def test_the_wait_for_a_core_is_taken_from_the_inference() -> None:
+    counted = {"transunet": counters(10, 20.0, 15.0), contract.ENSEMBLE.name: counters(10, 50.0)}
+    for wait_ms, told in ((4.0, 4.0), (16.0, 15.0)):  # never more than there was
+        breakdown = break_down(counted, stages(), 55.0, {"transunet": wait_ms})
+        assert breakdown is not None
+        row = breakdown.rows[0]
+        assert set(row.part_ms) == set(ROW_PARTS)
+        assert row.part_ms[CORE_WAIT] == pytest.approx(told)
+        assert row.part_ms[INFERENCE] == pytest.approx(15 - told)
+        assert row.overhead_ms == pytest.approx(5)
+    untold = break_down(counted, stages(), 55.0, {"resnet18": 4.0})
+    assert untold is not None
+    assert CORE_WAIT not in untold.rows[0].part_ms
 
 
 def test_no_screening_is_no_table() -> None:

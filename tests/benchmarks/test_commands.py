@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from thyroid_benchmarks import cli
+from thyroid_benchmarks import suite_command
 from thyroid_benchmarks.cli import main
-from thyroid_benchmarks.cli_parts import Setting
+from thyroid_benchmarks.cli_parts import Served, Setting
 from thyroid_benchmarks.estimates import Estimate
 from thyroid_benchmarks.floor import Floor
 from thyroid_benchmarks.kept import PARTS
 from thyroid_benchmarks.knee import Knee
-from thyroid_benchmarks.pool import write_pool
+from thyroid_benchmarks.measure import Subject
+from thyroid_benchmarks.pool import Pool, write_pool
 from thyroid_benchmarks.preparation import Images
 from thyroid_benchmarks.references import REFERENCE_FILE, weights_digest
+from thyroid_benchmarks.verdict import Rules
 
 
 @pytest.fixture
@@ -55,25 +58,76 @@ def test_an_unknown_scenario_is_refused() -> None:
     assert "'single-stream'" in done.output
 
 
-@pytest.mark.parametrize(("beside", "parts"), [([], set()), (["--beside", "there"], set(PARTS))])
-def test_the_suite_measures_all_that_is_kept(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, beside: list[str], parts: set[str]
-) -> None:
-    one = Estimate(10.0, 9.0, 11.0)
-    written: list[dict[str, Any]] = []
+@dataclass
+class Suite:
+    """The command `suite` with everything that measures replaced.
 
-    async def run_suite(*_: object) -> tuple[list[Any], Knee[Any]]:
+    Attributes:
+        written: What was handed over to be written, each time.
+        fails: The part that is interrupted; None where none is.
+    """
+
+    written: list[dict[str, Any]] = field(default_factory=list)
+    fails: str | None = None
+
+    def write(self, *_: object, parts: dict[str, Any], **given: Any) -> None:
+        self.written.append({**given, "parts": set(parts)})
+
+    def part(self, name: str, *more: object) -> Any:
+        if name == self.fails:
+            raise KeyboardInterrupt
+        return {}, [], *more
+
+
+@pytest.fixture
+def measured_suite(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Suite:
+    one = Estimate(10.0, 9.0, 11.0)
+    made = Suite()
+
+    async def run_suite(_plan: object, _subject: object, _say: object, save: Any) -> Any:
+        save([], None)
         return [], Knee(1.0, None, "it was sure", ())
 
+    served = contextlib.nullcontext(Served("127.0.0.1:9", "127.0.0.1:10"))
+    subject = Subject("", Pool((), (), 1), None, None, Rules(), 1)
+    floor = Floor(one, one, one, one, cores=2, gain=one, network_ms={})
     monkeypatch.setattr(Setting, "pool", lambda *_: tmp_path)
-    monkeypatch.setattr(Setting, "serving", lambda _: contextlib.nullcontext("127.0.0.1:9"))
-    monkeypatch.setattr(Setting, "subject", lambda *_: None)
-    monkeypatch.setattr(Setting, "write", lambda *_, **given: written.append(given))
-    monkeypatch.setattr(cli, "floor_in_a_process", lambda *_: Floor(2, one, one, one, one, one, {}))
-    monkeypatch.setattr(cli, "run_suite", run_suite)
-    monkeypatch.setattr(cli, "measured_cross_check", lambda *_: ({}, []))
-    monkeypatch.setattr(cli, "measured_peers", lambda *_: ({}, []))
-    monkeypatch.setattr(cli, "measured_layouts", lambda *_: ({}, [], None))
+    monkeypatch.setattr(Setting, "serving", lambda _: served)
+    monkeypatch.setattr(Setting, "subject", lambda *_: subject)
+    monkeypatch.setattr(Setting, "write", made.write)
+    monkeypatch.setattr(suite_command, "floor_in_a_process", lambda *_: floor)
+    monkeypatch.setattr(suite_command, "run_suite", run_suite)
+    monkeypatch.setattr(suite_command, "measured_cross_check", lambda *_: made.part("cross_check"))
+    monkeypatch.setattr(suite_command, "measured_peers", lambda *_: made.part("peers"))
+    monkeypatch.setattr(suite_command, "measured_tutorial", lambda *_: made.part("peers"))
+    monkeypatch.setattr(suite_command, "measured_layouts", lambda *_: made.part("layouts", None))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("beside", "parts"), [([], {"peers"}), (["--beside", "there"], set(PARTS))]
+)
+def test_the_suite_measures_all_that_is_kept(
+    measured_suite: Suite, beside: list[str], parts: set[str]
+) -> None:
     done = CliRunner().invoke(main, ["suite", "--short", *beside])
     assert done.exit_code == 0, done.output
-    assert [set(given["parts"]) for given in written] == [parts]
+    assert done.output.startswith("plan     ")
+    assert measured_suite.written[-1]["parts"] == parts
+    assert measured_suite.written[-1]["page"] is True
+
+
+@pytest.mark.parametrize(
+    ("fails", "parts"),
+    [("cross_check", set()), ("peers", {"cross_check"}), ("layouts", {"cross_check", "peers"})],
+)
+def test_what_was_measured_before_an_interruption_is_written(
+    measured_suite: Suite, fails: str, parts: set[str]
+) -> None:
+    measured_suite.fails = fails
+    done = CliRunner().invoke(main, ["suite", "--short", "--beside", "there"])
+    assert done.exit_code != 0
+    last = measured_suite.written[-1]
+    assert last["parts"] == parts
+    assert last["found"] == Knee(1.0, None, "it was sure", ())
+    assert last["lowest"] is not None

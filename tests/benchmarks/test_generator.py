@@ -120,6 +120,18 @@ def test_offline_keeps_its_limit_and_sends_all(run_on: Any) -> None:
     assert summary.latency_ms == {}
 
 
+def test_offline_counts_when_all_that_was_sent_at_once_is_done(run_on: Any) -> None:
+    """64 at once on a server of 40/s are done after 1.6 s, and as many again after 3.2."""
+    scenario = make_scenario("offline", Wish(warmup_s=1, rate_per_s=40, images=600))
+    assert scenario.warmup_s == pytest.approx(3.2)
+    record, summary, _ = run_on(scenario, service_s=0.05, workers=2)
+    first_ns = record.start_ns + round(scenario.warmup_s * 1e9)
+    assert (record.done_ns <= first_ns).sum() == 128
+    assert summary.requests == 600 - 128
+    # A longer warm-up that was wished for stays.
+    assert make_scenario("offline", Wish(warmup_s=5, rate_per_s=40)).warmup_s == 5
+
+
 def test_images_are_sent_in_the_order_given_again_and_again(run_on: Any) -> None:
     _, _, server = run_on(Scenario("closed", ClosedLoop(1, 2.5), 0), service_s=0.1)
     assert server.images == [number % 10 for number in range(25)]
@@ -149,7 +161,7 @@ def test_a_server_that_stopped_does_not_fill_the_memory(run_on: Any) -> None:
 def test_every_scenario_runs_and_says_which_loop_it_is(
     run_on: Any, name: Any, open_loop: bool
 ) -> None:
-    scenario = make_scenario(name, Wish(duration_s=20, warmup_s=2, rate_per_s=10, images=400))
+    scenario = make_scenario(name, Wish(duration_s=20, warmup_s=2, rate_per_s=10, images=1000))
     _, summary, _ = run_on(scenario, service_s=0.05, workers=2)
     assert scenario.is_open is open_loop
     assert scenario.as_dict()["loop"] == ("open" if open_loop else "closed")

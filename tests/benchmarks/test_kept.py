@@ -75,6 +75,15 @@ def test_the_command_replaces_what_was_measured_anew(tmp_path: Path) -> None:
     assert (into / "suite.json").read_text() == before
 
 
+def test_the_tutorials_ensemble_alone_replaces_no_peers() -> None:
+    contestants = [
+        contestant(name, [point(8, 16.0, 1.0, (VALID,))]) for name in ("ours", "tutorial-ensemble")
+    ]
+    alone = comparison("best_peer", {8: (0.96, 0.9)}, contestants)
+    found = split(document(floor=FLOOR, runs=[run("8 clients", 16.0)], peers=alone))
+    assert sorted(found) == ["suite"]
+
+
 def test_a_result_without_a_part_is_refused(tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     result.write_text(json.dumps(document()))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thyroid_benchmarks.generator import generate
-from thyroid_benchmarks.knee import Knee, find_knee
+from thyroid_benchmarks.knee import Knee, confirm, find_knee
 from thyroid_benchmarks.scenarios import OpenLoop, Scenario
 from thyroid_benchmarks.schedule import steady
 from thyroid_benchmarks.summary import summarise
@@ -36,6 +36,39 @@ def test_the_capacity_lies_between_the_ends(capacity: float, start: float) -> No
     assert len(set(rates)) == len(rates)  # nothing is tried again until it passes
 
 
+def test_a_small_factor_stays_near_a_good_start() -> None:
+    knee = search(10.0, 9.0, resolution=0.1, max_probes=9, factor=1.25)
+    assert [probe.rate_per_s for probe in knee.probes] == [9.0, 11.25, 10.125, 9.5625]
+    assert (knee.passed_per_s, knee.failed_per_s) == (9.5625, 10.125)
+
+
+def confirmed(capacity: float, found: Knee[float]) -> Knee[float]:
+    async def measure(rate: float) -> tuple[bool, float]:
+        return rate <= capacity, rate
+
+    return asyncio.run(confirm(found, measure, resolution=0.1))
+
+
+def test_what_passed_is_run_again() -> None:
+    found: Knee[float] = Knee(10.0, 12.0, "it was sure", ())
+    knee = confirmed(10.0, found)
+    assert (knee.passed_per_s, knee.failed_per_s) == (10.0, 12.0)
+    assert [(run.rate_per_s, run.passed) for run in knee.confirmations] == [(10.0, True)]
+
+
+def test_what_passed_by_luck_is_not_the_knee() -> None:
+    found: Knee[float] = Knee(10.0, 12.0, "it was sure", ())
+    knee = confirmed(9.5, found)
+    assert knee.passed_per_s == pytest.approx(10 / 1.1)
+    assert knee.failed_per_s == 10.0
+    assert [run.passed for run in knee.confirmations] == [False, True]
+    nothing = confirmed(1.0, found)
+    assert nothing.passed_per_s == 0
+    assert len(nothing.confirmations) == 3
+    # Where no rate has passed there is nothing to confirm.
+    assert confirmed(1.0, Knee(0.0, 2.0, "", ())).confirmations == ()
+
+
 def test_it_stops_at_the_number_of_probes() -> None:
     knee = search(10.0, 7.0, resolution=0.001, max_probes=4)
     assert [probe.rate_per_s for probe in knee.probes] == [7.0, 14.0, 10.5, 8.75]
@@ -54,7 +87,13 @@ def test_a_server_that_never_fails_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"start": 0.0}, {"start": 1.0, "resolution": 0.0}, {"start": 1.0, "max_probes": 0}]
+    "options",
+    [
+        {"start": 0.0},
+        {"start": 1.0, "resolution": 0.0},
+        {"start": 1.0, "max_probes": 0},
+        {"start": 1.0, "factor": 1.0},
+    ],
 )
 def test_arguments_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="start near the expected knee"):

@@ -18,7 +18,7 @@ from thyroid_benchmarks.performance_tables import (
     soak_table,
 )
 
-PARTS = {"queue": 1.0, "input": 2.0, "inference": 50.0, "output": 3.0}
+PARTS = {"queue": 1.0, "input": 2.0, "core wait": 4.0, "inference": 46.0, "output": 3.0}
 
 
 def cells(text: str) -> list[dict[str, str]]:
@@ -52,7 +52,7 @@ def test_scenarios_have_their_figures() -> None:
 
 
 def test_an_invalid_run_stands_with_its_reasons() -> None:
-    drifted = run("offline", 16.0, verdict=DRIFTED, failures={"WRONG_ANSWER": 3})
+    drifted = run("offline", 16.0, verdict=DRIFTED, failures={"WrongAnswer": 3})
     drifted["summary"]["latency_ms"] = {}
     drifted["summary"]["goodput_per_s"] = None
     rows = cells(scenario_table(document(runs=[run("8 clients", 15.0), drifted])))
@@ -64,6 +64,13 @@ def test_an_invalid_run_stands_with_its_reasons() -> None:
     )
 
 
+def test_what_was_turned_away_is_told_apart_from_what_failed() -> None:
+    spiked = run("spike to 24/s", 12.0, failures={"ServerOverloaded": 20, "WrongAnswer": 1})
+    (row,) = cells(scenario_table(document(runs=[spiked])))
+    assert row["failed"] == "21"
+    assert row["turned away"] == "10.0%"
+
+
 def test_an_end_that_is_not_known_is_a_dash() -> None:
     one = run("8 clients", 15.0)
     one["summary"]["latency_ms"]["99"] = estimate(900.0, 880.0, None)
@@ -73,16 +80,25 @@ def test_an_end_that_is_not_known_is_a_dash() -> None:
 
 def test_the_floor() -> None:
     rows = cells(floor_table(document(floor=FLOOR)))
-    assert [row["cases/s"].split()[0] for row in rows] == ["10.00", "–", "16.00"]  # noqa: RUF001
-    assert rows[1]["networks alone"].startswith("transunet")
+    rates = [row["cases/s"].split()[0] for row in rows]
+    assert rates == ["10.00", "–", "16.00", "8.00", "14.00"]  # noqa: RUF001
+    names = [row["in one process"] for row in rows]
+    assert names == ["networks alone"] * 3 + ["whole pipeline"] * 2
+    assert rows[1]["how"].startswith("transunet")
     assert rows[2]["median, ms"] == "125.0 (124.0 to 126.0)"
+    assert rows[4]["median, ms"] == "140.0 (139.0 to 141.0)"
+    *_, missing = cells(floor_table(document(floor={**FLOOR, "pipeline": None})))
+    assert missing["how"] == "not measured"
 
 
 def test_efficiency_and_the_distance_from_the_floor() -> None:
     alone = {**estimate(0.97, 0.9, 1.0), "floor": "sequential"}
     many = {**estimate(0.95, 0.9, 1.0), "floor": "parallel"}
+    over_pipeline = {**estimate(1.21, 1.1, 1.3), "floor": "sequential"}
     runs = [
-        run("single-stream", 9.7, p50_ms=101.0, efficiency=alone),
+        run(
+            "single-stream", 9.7, p50_ms=101.0, efficiency=alone, pipeline_efficiency=over_pipeline
+        ),
         run("8 clients", 15.2, efficiency=many, verdict=DRIFTED),
         run("server at 8/s", 8.0),
     ]
@@ -90,7 +106,11 @@ def test_efficiency_and_the_distance_from_the_floor() -> None:
     assert [row["closed loop"] for row in rows] == ["single-stream", "8 clients"]
     # 101 less 97; at the widest 99 less 98 and 103 less 96.
     assert rows[0]["p50 above the floor's median, ms"] == "4.0 (1.0 to 7.0)"
-    assert rows[0]["floor, cases/s"] == "10.00 (9.50 to 10.50), sequential"
+    assert rows[0]["floor"] == "sequential"
+    assert rows[0]["networks alone, cases/s"] == "10.00 (9.50 to 10.50)"
+    assert rows[0]["whole pipeline, cases/s"] == "8.00 (7.50 to 8.50)"
+    assert rows[0]["rate over it"] == "1.210 (1.100 to 1.300)"
+    assert rows[1]["whole pipeline, cases/s"] == "14.00 (13.00 to 15.00)"
     assert rows[1]["serving efficiency"] == "0.950 (0.900 to 1.000)"
     assert rows[1]["p50 above the floor's median, ms"] == "–"  # noqa: RUF001
     assert rows[1]["verdict"] == "INVALID"
@@ -108,7 +128,9 @@ def test_the_breakdown_adds_up_what_counts() -> None:
     one = run("single-stream", 9.0, breakdown=found)
     *steps, total, missing = cells(breakdown_table(document(runs=[one])))
     assert steps[0]["queue"] == "1.00"
-    assert steps[0]["inference"] == "50.00"
+    assert steps[0]["inference"] == "46.00"
+    assert steps[0]["core wait"] == "4.00"
+    assert steps[2]["core wait"] == "–"  # noqa: RUF001
     assert steps[0]["other"] == "0.50"
     assert steps[0]["batch"] == "1.25"
     assert "not in the sum" in steps[1]["where"]
@@ -118,10 +140,16 @@ def test_the_breakdown_adds_up_what_counts() -> None:
 
 def test_the_knee_shows_every_probe() -> None:
     probes = [
-        {"rate_per_s": rate, "passed": passed, "run": run("server", rate, verdict=verdict)}
-        for rate, passed, verdict in (
-            (14.0, False, DRIFTED),
-            (10.0, True, run("", 1)["verdict"]),
+        {
+            "rate_per_s": rate,
+            "passed": passed,
+            "confirms": confirms,
+            "run": run("server", rate, verdict=verdict),
+        }
+        for rate, passed, confirms, verdict in (
+            (14.0, False, False, DRIFTED),
+            (10.0, True, False, run("", 1)["verdict"]),
+            (10.0, True, True, run("", 1)["verdict"]),
         )
     ]
     knee = {"passed_per_s": 10.0, "failed_per_s": 14.0, "stopped": "it was sure", "probes": probes}
@@ -129,11 +157,13 @@ def test_the_knee_shows_every_probe() -> None:
     assert "**10.00 requests a second passed**" in text
     assert "that failed is 14.00" in text
     rows = cells(text)
-    assert [(row["offered/s"], row["passed"]) for row in rows] == [
-        ("10.00", "yes"),
-        ("14.00", "no"),
+    assert "It passed a longer run." in text
+    assert [(row["offered/s"], row["passed"], row["run"]) for row in rows] == [
+        ("10.00", "yes", "searching"),
+        ("10.00", "yes", "confirming"),
+        ("14.00", "no", "searching"),
     ]
-    assert rows[1]["verdict"].startswith("**INVALID**: drift")
+    assert rows[2]["verdict"].startswith("**INVALID**: drift")
 
 
 def test_nothing_measured_is_said() -> None:

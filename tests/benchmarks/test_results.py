@@ -19,10 +19,11 @@ from click.testing import CliRunner
 from thyroid_benchmarks.breakdown import break_down
 from thyroid_benchmarks.cli import main
 from thyroid_benchmarks.compare import compare
+from thyroid_benchmarks.core_use import CoreUse
 from thyroid_benchmarks.estimates import Estimate
-from thyroid_benchmarks.floor import Floor
+from thyroid_benchmarks.floor import Floor, Ways
 from thyroid_benchmarks.generator import generate
-from thyroid_benchmarks.knee import Knee, find_knee
+from thyroid_benchmarks.knee import Knee, confirm, find_knee
 from thyroid_benchmarks.measure import Measured, Subject
 from thyroid_benchmarks.pool import Case, Pool
 from thyroid_benchmarks.report import figure, interval, render_report
@@ -45,6 +46,12 @@ FLOOR = Floor(
     parallel_ms=Estimate(118.0, 117.0, 119.0),
     gain=Estimate(1.42, 1.4, 1.44),
     network_ms={"transunet": Estimate(50.0, 49.0, 51.0), "resnet18": Estimate(34.0, 33.0, 35.0)},
+    pipeline=Ways(
+        sequential_per_s=Estimate(9.9, 9.7, 10.1),
+        sequential_ms=Estimate(101.0, 100.0, 102.0),
+        parallel_per_s=Estimate(14.9, 14.7, 15.1),
+        parallel_ms=Estimate(134.0, 133.0, 135.0),
+    ),
 )
 CLOSED = Scenario("8 clients", ClosedLoop(8, 60), 3, 1000)
 OPENED = Scenario("server at 8/s", OpenLoop(steady(8, 60), 1), 3, 1000)
@@ -66,8 +73,9 @@ def measured(play: Any, fake_server: Any) -> Callable[..., Measured]:
         counted = {name: model for stage in stages() for name in stage}
         counted[contract.ENSEMBLE.name] = replace(model, succeeded_ns=401 * share_ns)
         verdict = judge(summary, observed, drift(summary), Rules(), is_open=scenario.is_open)
-        parts = break_down(counted, stages(), summary.mean_ms)
-        return Measured(scenario, record, summary, observed, verdict, parts)
+        parts = break_down(counted, stages(), summary.image_mean_ms)
+        core_use = {"transunet": CoreUse({1: 90, 2: 10}, 0.5)}
+        return Measured(scenario, record, summary, observed, verdict, parts, core_use)
 
     return run
 
@@ -91,7 +99,11 @@ def whole(checkout: Path, measured: Callable[..., Measured]) -> dict[str, Any]:
         rate: measured(Scenario(f"server at {rate}/s", OpenLoop(steady(rate, 60), 1), 3, 1000))
         for rate in (12.0, 24.0, 18.0)
     }
-    knee = asyncio.run(find_knee(probe, 12.0, max_probes=3))
+
+    async def searched() -> Knee[Measured]:
+        return await confirm(await find_knee(probe, 12.0, max_probes=3), probe, resolution=0.1)
+
+    knee = asyncio.run(searched())
     bad = measured(OPENED, observed=replace(SEEN, faults=("image 0: box is",)))
     return result_of(checkout, [measured(CLOSED), bad], knee)
 
@@ -111,7 +123,16 @@ def test_the_document_says_what_was_measured_and_names_no_place(
     assert closed["summary"]["rate_per_s"]["value"] == pytest.approx(2 / 0.12, rel=0.02)
     assert closed["efficiency"]["value"] == pytest.approx(2 / 0.12 / 16.9, rel=0.02)
     assert closed["efficiency"]["floor"] == "parallel"
+    assert closed["pipeline_efficiency"]["value"] == pytest.approx(2 / 0.12 / 14.9, rel=0.02)
+    assert closed["core_use"]["transunet"] == {
+        "runs_by_threads": {"1": 90, "2": 10},
+        "waited_s": 0.5,
+    }
     assert opened["efficiency"] is None
+    assert opened["pipeline_efficiency"] is None
+    assert whole["floor"]["pipeline"]["parallel_per_s"]["value"] == 14.9
+    probes = [(probe["rate_per_s"], probe["confirms"]) for probe in whole["knee"]["probes"]]
+    assert probes == [(12.0, False), (24.0, False), (18.0, False), (12.0, True)]
     assert opened["verdict"]["word"] == "INVALID"
     assert "1 of 50 differ" in opened["verdict"]["reasons"][0]
 
@@ -131,6 +152,17 @@ def test_every_latency_is_kept_beside_it(
             run.record.done_ns - run.record.scheduled_ns,
         )
         assert set(arrays["outcome"]) == {"ok"}
+
+
+def test_an_earlier_result_is_replaced_with_its_latencies(
+    tmp_path: Path, checkout: Path, measured: Callable[..., Measured]
+) -> None:
+    closed, opened = measured(CLOSED), measured(OPENED)
+    write_result(tmp_path, result_of(checkout, [opened]), [opened, closed])
+    path = write_result(tmp_path, result_of(checkout, [closed]), [closed])
+    assert [run["scenario"]["name"] for run in read_result(path)["runs"]] == ["8 clients"]
+    assert [kept.name for kept in (tmp_path / "latencies").iterdir()] == ["00-8-clients.npz"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["latencies", "result.json"]
 
 
 def test_another_schema_is_refused(tmp_path: Path) -> None:
@@ -165,6 +197,10 @@ def test_the_page_is_self_contained_and_shows_everything(whole: dict[str, Any]) 
     assert "morphology_forest (beside)" in html
     assert "0123456789abcdef" in html
     assert "closed" in html
+    assert "whole pipeline, 2 at once, one thread each" in html
+    assert "14.90 (14.70 to 15.10)" in html
+    assert "confirming" in html
+    assert "transunet 90 on 1, 10 on 2" in html
 
 
 def test_a_page_of_little_is_a_page(checkout: Path) -> None:
@@ -189,6 +225,8 @@ def test_a_slower_server_is_a_regression(checkout: Path, measured: Callable[...,
         "8 clients, p50, ms",
         "8 clients, p95, ms",
         "8 clients, p99, ms",
+        "8 clients, serving efficiency",
+        "8 clients, rate over the whole pipeline's",
     ]
     rate = comparison.worse[0].ratio
     assert rate.value == pytest.approx(0.12 / 0.135, rel=0.02)

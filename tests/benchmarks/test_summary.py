@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from thyroid_benchmarks.generator import Record
-from thyroid_benchmarks.scenarios import ClosedLoop, OpenLoop, Scenario
+from thyroid_benchmarks.scenarios import ClosedLoop, MultiStream, Offline, OpenLoop, Scenario
 from thyroid_benchmarks.schedule import steady
 from thyroid_benchmarks.summary import WINDOWS, drift, summarise
 
@@ -110,6 +111,27 @@ def test_a_drift_is_found_in_either_direction() -> None:
     faster = summarise(record(TENTHS, np.where(TENTHS < 10, 0.13, 0.1)), scenario(20), SOUND)
     assert drift(slower) == pytest.approx(0.3)
     assert drift(faster) == pytest.approx(0.3)
+
+
+def test_a_drift_of_a_run_without_latencies_is_one_of_its_rates() -> None:
+    """Offline: latencies are those of a full queue, whatever the server does."""
+    offline = Scenario("offline", Offline(200), 0)
+    steady_s = np.arange(1, 201) / 10
+    halved_s = np.concatenate([np.arange(1, 151) / 10, 15 + np.arange(1, 76) / 5])
+    for done_s, wanted in ((steady_s, 0.0), (halved_s, 1.0)):
+        waits_s = done_s * np.linspace(0.1, 0.9, done_s.size)  # longer and longer
+        one = record(done_s - waits_s, waits_s)
+        assert drift(summarise(one, offline, SOUND)) == pytest.approx(wanted, abs=0.15)
+    assert math.isnan(drift(summarise(record(steady_s, 0.0, outcome="x"), offline, SOUND)))
+
+
+def test_a_query_takes_as_long_as_its_slowest_image_and_an_image_as_long_as_it_takes() -> None:
+    streams = Scenario("multi-stream", MultiStream(2, 20), 0)
+    latency_s = np.where(np.arange(TENTHS.size) % 2, 0.3, 0.1)
+    queries = replace(record(TENTHS, latency_s), query=np.arange(TENTHS.size) // 2)
+    summary = summarise(queries, streams, SOUND)
+    assert summary.mean_ms == pytest.approx(300)
+    assert summary.image_mean_ms == pytest.approx(200)
 
 
 def test_windows_that_wander_are_no_drift() -> None:

@@ -30,7 +30,10 @@ def mask_png(shift_px: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-RIGHT = References({0: Reference(True, 0.75, BOX, mask_png())}, "digest")
+REFER, UNCERTAIN = contract.Decision.REFER, contract.Decision.UNCERTAIN
+RIGHT = References(
+    {0: Reference(True, 0.75, BOX, mask_png(), frozenset({REFER}), 0.0, 0.5)}, "digest"
+)
 
 
 def answer(
@@ -39,6 +42,9 @@ def answer(
     malignancy: float = 0.75,
     box: tuple[int, ...] = BOX,
     mask: bytes | None = None,
+    forest: float = 0.5,
+    decision: contract.Decision = REFER,
+    ood_score: float = 0.0,
 ) -> RawAnswer:
     """Every output of the contract; those that are not compared hold zeros."""
     png = mask_png() if mask is None else mask
@@ -47,8 +53,9 @@ def answer(
         contract.MALIGNANCY.name: struct.pack("<f", malignancy),
         contract.BOX.name: struct.pack("<4i", *box),
         contract.MASK.name: struct.pack("<I", len(png)) + png,
-        "forest_malignancy": struct.pack("<f", 0.5),
-        "decision": struct.pack("<i", 3),
+        contract.FOREST_MALIGNANCY.name: struct.pack("<f", forest),
+        contract.DECISION.name: struct.pack("<i", decision),
+        contract.OOD_SCORE.name: struct.pack("<f", ood_score),
     }
     tensors = []
     for tensor in contract.ENSEMBLE.outputs:
@@ -128,6 +135,22 @@ async def test_kept_answers_are_compared_mask_included() -> None:
     count, faults = shifted.compare_kept()
     assert (count, len(faults)) == (3, 3)
     assert "Dice of 0.950" in faults[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (answer(decision=UNCERTAIN), "decision is uncertain, wanted refer"),
+        (answer(forest=0.6), "forest_malignancy is 0.600, wanted 0.500"),
+        (answer(ood_score=0.5), "ood_score is 0.500, wanted 0.000"),
+    ],
+    ids=["decision", "forest", "gate"],
+)
+async def test_kept_answers_are_compared_in_all_that_follows(given: RawAnswer, words: str) -> None:
+    target = ScreeningTarget([saying(given)], POOL, RIGHT, 1)
+    assert await target.send(0) == OK
+    (fault,) = target.compare_kept()[1]
+    assert words in fault
 
 
 async def test_equal_answers_have_no_fault() -> None:

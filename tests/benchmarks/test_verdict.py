@@ -24,6 +24,7 @@ GOOD = Summary(
     within_bound=None,
     latency_ms={},
     mean_ms=100.0,
+    image_mean_ms=100.0,
     refusal_median_ms=3.0,
     late_ms=(0.5, 1.1, 2.0),
     windows=(),
@@ -35,6 +36,7 @@ SEEN = Observed(
     compared=80,
     faults=(),
     references=True,
+    others_during_share=0.01,
 )
 
 
@@ -52,7 +54,7 @@ def test_a_good_run_is_valid() -> None:
     assert verdict.valid
     assert verdict.word == "VALID"
     assert verdict.reasons == ()
-    assert len(verdict.checks) == 9
+    assert len(verdict.checks) == 10
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,7 @@ def test_a_fault_of_the_figures_is_named(changes: dict[str, Any], reason: str) -
     [
         ({"generator_share": 0.2}, "generator's CPU: 20.0% of all cores"),
         ({"others_share": 0.5}, "others on the machine: 50.0%"),
+        ({"others_during_share": 0.06}, "others during the load: 6.0%"),
         ({"stolen_share": 0.06}, "time stolen by the hypervisor: 6.0%"),
         ({"compared": 9}, "answers: 9 compared, all equal, wanted 10 or more"),
         ({"faults": ("image 3: box is",)}, "answers: 1 of 80 differ (image 3: box is)"),
@@ -90,6 +93,27 @@ def test_a_fault_of_the_circumstances_is_named(changes: dict[str, Any], reason: 
 def test_a_drift_is_named(drift: float) -> None:
     (came,) = reasons(drift=drift)
     assert came.startswith("drift:")
+
+
+def test_a_load_that_is_not_level_may_be_turned_away_and_never_wrong() -> None:
+    spiked = replace(GOOD, failures={"ServerOverloaded": 100})
+    assert spiked.turned_away_share == 0.25
+    (came,) = reasons(spiked)
+    assert came.startswith("failures: 25.00% of 400 (ServerOverloaded 100)")
+    assert judge(spiked, SEEN, None, Rules(), is_open=True, is_level=False).valid
+    wrong = replace(GOOD, failures={"ServerOverloaded": 100, "WrongAnswer": 1})
+    verdict = judge(wrong, SEEN, None, Rules(), is_open=True, is_level=False)
+    (came,) = verdict.reasons
+    assert came.startswith("failures: 0.25% of 400 (ServerOverloaded 100, WrongAnswer 1)")
+    # With nothing answered there is nothing to believe.
+    silent = replace(spiked, screenings=0)
+    assert not judge(silent, SEEN, None, Rules(), is_open=True, is_level=False).valid
+
+
+def test_memory_that_was_to_be_watched_and_was_not_is_named() -> None:
+    verdict = judge(GOOD, SEEN, 0.02, Rules(), is_open=True, watches_memory=True)
+    (came,) = verdict.reasons
+    assert came.startswith("memory: not watched")
 
 
 def test_what_does_not_apply_is_not_asked() -> None:

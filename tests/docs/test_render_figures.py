@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
 
@@ -56,7 +57,9 @@ def test_a_figure_changed_by_hand_is_found_and_mended(
 def test_a_figure_changed_in_a_file_is_found(render_figures: ModuleType, copy: Path) -> None:
     path = copy / "docs" / "figures" / "performance" / "suite.json"
     text = path.read_text()
-    changed, count = re.subn(r'("sequential_per_s": \{\s*"value": )[\d.]+', r"\g<1>1.25", text)
+    changed, count = re.subn(
+        r'("sequential_per_s": \{\s*"value": )[\d.]+', r"\g<1>1.25", text, count=1
+    )
     assert count == 1
     path.write_text(changed)
     assert render_figures.main(check=True, checkout=copy) == 1
@@ -75,6 +78,30 @@ def test_a_figure_changed_in_a_file_is_found(render_figures: ModuleType, copy: P
 def test_a_block_that_cannot_be_filled_is_refused(render_figures: ModuleType, block: str) -> None:
     with pytest.raises(ValueError, match=r"1 blocks begin by .* and 0 can be filled"):
         render_figures.render(block)
+
+
+def test_pictures_are_drawn_from_the_file_as_it_is(
+    render_figures: ModuleType, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = copy / "docs" / "figures"
+    for name in render_figures.PICTURES:
+        assert render_figures.is_drawn(name, figures)
+        assert ElementTree.parse(figures / name).getroot().tag.endswith("svg")
+    curve = figures / "performance" / "curve.svg"
+    assert ">knee<" in curve.read_text(encoding="utf-8")
+    source = figures / "performance" / "suite.json"
+    source.write_text(source.read_text() + "\n")  # another file, the same figures
+    assert render_figures.main(check=True, checkout=copy) == 1
+    assert "docs/figures/performance/curve.svg differs" in capsys.readouterr().out
+    curve.unlink()
+    assert render_figures.main(check=False, checkout=copy) == 0
+    assert render_figures.main(check=True, checkout=copy) == 0
+    assert ">knee<" in curve.read_text(encoding="utf-8")
+
+
+def test_every_picture_is_shown_somewhere(render_figures: ModuleType, checkout: Path) -> None:
+    text = (checkout / "docs" / "performance.md").read_text()
+    assert all(f"](figures/{name})" in text for name in render_figures.PICTURES)
 
 
 def test_every_table_is_shown_somewhere(render_figures: ModuleType, checkout: Path) -> None:
