@@ -84,6 +84,18 @@ def time_in_turns(
     seed: int = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[tuple[str, int], Estimate]:
+    """Time all in turns: the median milliseconds of each of `turns_ms`, with its interval."""
+    times_ms = turns_ms(runs, rounds, seed=seed, clock=clock)
+    return {key: percentile(np.array(values), 50) for key, values in times_ms.items()}
+
+
+def turns_ms(
+    runs: Mapping[tuple[str, int], Run],
+    rounds: int,
+    *,
+    seed: int = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[tuple[str, int], list[float]]:
     """Time all in every round, in an order drawn anew, so that a slow moment hits all alike.
 
     Args:
@@ -93,7 +105,7 @@ def time_in_turns(
         clock: Seconds.
 
     Returns:
-        Median milliseconds of each, with its interval.
+        Milliseconds of each, round by round.
 
     Raises:
         ValueError: There is no round.
@@ -110,7 +122,7 @@ def time_in_turns(
             runs[key]()
             if number > 0:
                 times_ms[key].append(1000 * (clock() - begun))
-    return {key: percentile(np.array(values), 50) for key, values in times_ms.items()}
+    return times_ms
 
 
 def times_document(

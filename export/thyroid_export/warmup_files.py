@@ -27,7 +27,7 @@ def _geometry() -> bytes:
 
 def _nodule_probability() -> bytes:
     """A certain disc in the middle: the cropper then finds, measures and cuts a nodule."""
-    side = contract.NETWORK_SIDE_PX
+    side = contract.MAP_SIDE_PX
     rows, columns = np.ogrid[:side, :side]
     disc = (rows - side / 2) ** 2 + (columns - side / 2) ** 2 < (side / 6) ** 2
     return np.where(disc, np.uint8(contract.PROBABILITY_SCALE), np.uint8(0)).tobytes()

@@ -85,11 +85,13 @@ ONNX_FILE = "model.onnx"
 PLAN_FILE = "model.plan"
 MODEL_VERSION = "1"
 
-# Sides of the square pictures that travel between the steps. The frame is a whole multiple of the
-# network's input, so that the downsample in the graph is a plain average pool.
+# Sides of the square pictures that travel between the steps: the frame, the map of the nodule's
+# probability over it, the region cut from it. The frame is a whole multiple of the map, so that the
+# frame's content has whole pixels in both. At what side TransUNet itself works is its graph's own
+# affair.
 FRAME_SIDE_PX = 448
-NETWORK_SIDE_PX = 224
-ROI_SIDE_PX = 224
+MAP_SIDE_PX = 224
+ROI_SIDE_PX = 160
 EVIDENCE_SIDE = ROI_SIDE_PX // 32  # of ResNet-18's last feature map
 
 # One request, and one batch that Triton gathers, hold at most so many images.
@@ -184,7 +186,7 @@ GEOMETRY = Tensor(
 NODULE_PROBABILITY = Tensor(
     "nodule_probability",
     DataType.UINT8,
-    (1, NETWORK_SIDE_PX, NETWORK_SIDE_PX),
+    (1, MAP_SIDE_PX, MAP_SIDE_PX),
     f"probability that a pixel belongs to a nodule, times {PROBABILITY_SCALE}",
 )
 ROI = Tensor(

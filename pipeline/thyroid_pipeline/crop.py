@@ -37,7 +37,7 @@ def crop_nodule(
 
     Args:
         frame: UINT8 [FRAME_SIDE_PX, FRAME_SIDE_PX].
-        probability: UINT8 [NETWORK_SIDE_PX, NETWORK_SIDE_PX], probability times 255.
+        probability: UINT8 [MAP_SIDE_PX, MAP_SIDE_PX], probability times 255.
         geometry: Of the frame.
         parameters: Threshold, minimum area and margin.
 

@@ -17,8 +17,8 @@ from thyroid_pipeline import contract
 from thyroid_pipeline.errors import ImageError
 from thyroid_pipeline.sector import Sector
 
-# Frame pixels per pixel of the network's input, along each side.
-_STEP_PX = contract.FRAME_SIDE_PX // contract.NETWORK_SIDE_PX
+# Frame pixels per pixel of the map, along each side.
+_STEP_PX = contract.FRAME_SIDE_PX // contract.MAP_SIDE_PX
 
 
 @dataclass(frozen=True)
@@ -178,18 +178,18 @@ def letterbox(cut: npt.NDArray[np.uint8], geometry: Geometry) -> npt.NDArray[np.
     return frame
 
 
-def unletterbox(network_map: npt.NDArray[np.uint8], geometry: Geometry) -> npt.NDArray[np.uint8]:
-    """Scale a map of the network's size back onto the sector's box.
+def unletterbox(probability: npt.NDArray[np.uint8], geometry: Geometry) -> npt.NDArray[np.uint8]:
+    """Scale a map over the frame back onto the sector's box.
 
     Args:
-        network_map: UINT8 [NETWORK_SIDE_PX, NETWORK_SIDE_PX], over the whole frame.
+        probability: UINT8 [MAP_SIDE_PX, MAP_SIDE_PX], over the whole frame.
         geometry: Of the frame.
 
     Returns:
         UINT8 [sector_height_px, sector_width_px], bilinear.
     """
     top, left = geometry.content_y_px // _STEP_PX, geometry.content_x_px // _STEP_PX
-    content = network_map[
+    content = probability[
         top : top + geometry.content_height_px // _STEP_PX,
         left : left + geometry.content_width_px // _STEP_PX,
     ]

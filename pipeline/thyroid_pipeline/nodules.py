@@ -41,7 +41,7 @@ def find_nodules(
     (8-connected) smaller than the minimum are dropped.
 
     Args:
-        probability: UINT8 [NETWORK_SIDE_PX, NETWORK_SIDE_PX], probability times 255, over the
+        probability: UINT8 [MAP_SIDE_PX, MAP_SIDE_PX], probability times 255, over the
             frame.
         geometry: Of the frame.
         parameters: Threshold and minimum area.

@@ -30,7 +30,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 HEIGHT, WIDTH = 80, 120
 BOX = (30, 20, 40, 24)
-EVIDENCE = np.linspace(-2, 3, 49, dtype="<f4").reshape(7, 7)
+EVIDENCE = np.linspace(-2, 3, 25, dtype="<f4").reshape(contract.EVIDENCE.shape)
 
 
 def png(array: Array) -> bytes:
@@ -85,7 +85,12 @@ class Said:
                 (1, len(self.morphology)),
                 struct.pack(f"<{len(self.morphology)}f", *self.morphology),
             ),
-            RawTensor("evidence", "FP32", (1, 7, 7), self.evidence.astype("<f4").tobytes()),
+            RawTensor(
+                "evidence",
+                "FP32",
+                (1, *contract.EVIDENCE.shape),
+                self.evidence.astype("<f4").tobytes(),
+            ),
         ]
 
     def answer(self) -> RawAnswer:
@@ -96,7 +101,7 @@ NODULE = Said()
 NO_NUMBER = {
     "malignancy": float("nan"),
     "forest_malignancy": float("nan"),
-    "evidence": np.zeros((7, 7), np.float32),
+    "evidence": np.zeros(contract.EVIDENCE.shape, np.float32),
 }
 NO_NODULE = NODULE.but(
     decision=0,

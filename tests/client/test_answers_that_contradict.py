@@ -42,7 +42,7 @@ def test_at_the_limit_an_image_is_in_distribution(fake: SimpleNamespace) -> None
         ({"box": (90, 20, 40, 24)}, r"`box` .* is \(90, 20, 40, 24\) in an image of 120 x 80"),
         ({"box": (-1, 20, 40, 24)}, r"`box` .* is \(-1, 20, 40, 24\)"),
         ({"box": (30, 20, 0, 24)}, r"`box` .* is \(30, 20, 0, 24\)"),
-        ({"evidence": np.full((7, 7), np.nan)}, "`evidence` .* not finite"),
+        ({"evidence": np.full(contract.EVIDENCE.shape, np.nan)}, "`evidence` .* not finite"),
         ({"morphology": (math.inf,) * 18}, "`morphology` .* infinite"),
         ({"forest_malignancy": math.nan}, "`forest_malignancy` of the answer is nan"),
         ({"forest_malignancy": 1.01}, r"`forest_malignancy` of the answer is 1\.0"),
@@ -70,7 +70,10 @@ def test_a_nodule_that_contradicts_itself(
         ({"box": (1, 2, 3, 4)}, r"`box` .* is \(1, 2, 3, 4\) though no nodule was found"),
         ({"mask": np.ones((80, 120), bool)}, "`mask` .* though none was found"),
         ({"forest_malignancy": 0.9}, "`forest_malignancy` .* though no nodule was found"),
-        ({"evidence": np.eye(7)}, "`evidence` .* not 0 throughout though no nodule was found"),
+        (
+            {"evidence": np.eye(contract.EVIDENCE_SIDE)},
+            "`evidence` .* not 0 throughout though no nodule was found",
+        ),
         ({"morphology": (1.0,) * 18}, "`morphology` .* holds figures though no nodule was found"),
         ({"decision": 1}, r"`decision` .* is 1 \(routine\) though no nodule was found"),
         ({"ood_score": 1.5}, r"`decision` .* is 0 \(no_nodule\) though no nodule .* is above 1"),
@@ -88,7 +91,10 @@ def test_no_nodule_that_contradicts_itself(
     [
         ({"malignancy": 0.9}, "`malignancy` .* though the image is out of distribution"),
         ({"forest_malignancy": 0.9}, "`forest_malignancy` .* is out of distribution"),
-        ({"evidence": np.eye(7)}, "`evidence` .* not 0 throughout though the image is out of"),
+        (
+            {"evidence": np.eye(contract.EVIDENCE_SIDE)},
+            "`evidence` .* not 0 throughout though the image is out of",
+        ),
         ({"decision": 3}, r"`decision` .* is 3 \(refer\) though a nodule was found and"),
         ({"box": (30, 20, 0, 24)}, r"`box` .* is \(30, 20, 0, 24\)"),
         ({"mask": np.zeros((80, 120), bool)}, "`mask` of the answer is empty though"),
@@ -141,7 +147,7 @@ def test_only_what_the_contract_allows_is_passed_on(
         malignancy=malignancy,
         forest_malignancy=forest_malignancy,
         ood_score=ood_score,
-        evidence=np.full((7, 7), evidence),
+        evidence=np.full(contract.EVIDENCE.shape, evidence),
     )
     a_number = 0 <= malignancy <= 1 and 0 <= forest_malignancy <= 1
     no_number = math.isnan(malignancy) and math.isnan(forest_malignancy) and evidence == 0

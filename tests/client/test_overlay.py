@@ -19,6 +19,7 @@ from thyroid_client.overlay import (
     evidence_picture,
     outline_picture,
 )
+from thyroid_pipeline import contract
 from thyroid_pipeline.roi_square import roi_square
 
 WARM_LESS_BLUE = MALIGNANT_RGB[0] - MALIGNANT_RGB[2]
@@ -118,21 +119,22 @@ def test_colours_lie_where_the_evidence_is() -> None:
     grey = np.full((300, 400), 120, np.uint8)
     box = Box(150, 100, 100, 60)
     mask = np.zeros(grey.shape, bool)
-    mask[100:160, 150:250] = True
-    evidence = np.zeros((7, 7), np.float32)
-    evidence[1, 1], evidence[5, 5] = 4, -4
+    mask[125:135, 190:210] = True  # no line of it through what is looked at
+    evidence = np.zeros(contract.EVIDENCE.shape, np.float32)
+    evidence[1, 1], evidence[-2, -2] = 4, -4
     pixels = np.asarray(evidence_picture(grey, mask, box, evidence, margin_share=0.2)).astype(int)
     left, top, side = roi_square(box.as_tuple(), 0.2)
 
     def warmth(cell_row: int, cell_column: int) -> int:
-        y = int(top + (cell_row + 0.5) * side / 7)
-        x = int(left + (cell_column + 0.5) * side / 7)
+        y = int(top + (cell_row + 0.5) * side / len(evidence))
+        x = int(left + (cell_column + 0.5) * side / len(evidence))
         return int(pixels[y, x, 0] - pixels[y, x, 2])
 
+    far = len(evidence) - 2
     assert warmth(1, 1) > 40
-    assert warmth(5, 5) < -40
-    assert abs(warmth(1, 5)) < 8
-    assert abs(warmth(5, 1)) < 8
+    assert warmth(far, far) < -40
+    assert abs(warmth(1, far)) < 8
+    assert abs(warmth(far, 1)) < 8
     outside = np.ones(grey.shape, bool)
     frame = 2  # the line around the square
     outside[
@@ -149,7 +151,7 @@ def test_weak_evidence_is_not_stretched_to_full_colour() -> None:
     box = Box(80, 80, 40, 40)
 
     def colour(logits: float) -> float:
-        evidence = np.full((7, 7), logits, np.float32)
+        evidence = np.full(contract.EVIDENCE.shape, logits, np.float32)
         pixels = np.asarray(evidence_picture(grey, mask, box, evidence)).astype(int)
         return float(pixels[100, 100, 0] - pixels[100, 100, 2])
 
@@ -172,7 +174,7 @@ def test_any_box_of_the_image_can_be_drawn(
     mask = np.zeros((70, 100), bool)
     mask[y : y + box.height_px, x : x + box.width_px] = True
     grey = np.full(mask.shape, 50, np.uint8)
-    evidence = np.linspace(-1, 1, 49, dtype=np.float32).reshape(7, 7)
+    evidence = np.linspace(-1, 1, 25, dtype=np.float32).reshape(contract.EVIDENCE.shape)
     for picture in (
         outline_picture(grey, mask, box),
         evidence_picture(grey, mask, box, evidence, margin),

@@ -38,7 +38,9 @@ def told(screening: Screening) -> dict[str, npt.ArrayLike]:
         "morphology": (
             absent["morphology"] if screening.morphology is None else screening.morphology.figures
         ),
-        "evidence": np.zeros((7, 7)) if screening.evidence is None else screening.evidence,
+        "evidence": np.zeros(contract.EVIDENCE.shape)
+        if screening.evidence is None
+        else screening.evidence,
     }
 
 

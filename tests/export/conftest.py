@@ -15,6 +15,7 @@ from miniatures import TINY_PAPER
 from thyroid_export.export_onnx import write_onnx
 from thyroid_export.parity_inputs import parity_inputs
 from thyroid_pipeline import contract
+from thyroid_training.area_mean import AreaMean
 from thyroid_training.calibration import Calibration
 from thyroid_training.ood import fit_gate
 from thyroid_training.operating_point import OperatingPoint
@@ -56,7 +57,9 @@ def enliven(network: TransUNet | ResNet18) -> None:
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 1.0
         (frames,) = parity_inputs(contract.TRANSUNET, 2, seed=100)
-        pictures = normalise(torch.from_numpy(frames[:, :, ::2, ::2]).float())
+        side = network.config.image_size if isinstance(network, TransUNet) else contract.ROI_SIDE_PX
+        shrink = AreaMean(contract.FRAME_SIDE_PX, side)
+        pictures = normalise(shrink(torch.from_numpy(frames).float()))
         network.train()(pictures)  # sets the statistics
         answer = network.eval()(pictures)
         last = "head" if isinstance(network, TransUNet) else "fc"

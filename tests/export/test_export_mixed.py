@@ -25,7 +25,7 @@ from thyroid_pipeline import contract
 from thyroid_pipeline.letterbox import Geometry
 from thyroid_pipeline.plan_manifest import MADE_OF_KEY, file_sha256
 
-SIDE = contract.NETWORK_SIDE_PX
+SIDE = contract.MAP_SIDE_PX
 PARAMETERS = contract.CropperParameters()
 
 

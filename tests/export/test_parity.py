@@ -153,7 +153,7 @@ def test_the_file_answers_as_pytorch_does(exported: Any) -> None:
         "nodule_probability": 3 * 224 * 224,
         "ood_score": 3,
         "malignancy": 1,  # the second is out of distribution, the third has no nodule
-        "evidence": 3 * 49,
+        "evidence": 3 * 25,
         "decision": 3,
     }
     assert all(parity.compared == counts[parity.output] for parity in figures)

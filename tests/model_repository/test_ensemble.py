@@ -88,7 +88,7 @@ def test_metadata_is_the_public_interface(client: triton.InferenceServerClient) 
         "box": ("INT32", [-1, 4]),
         "mask": ("BYTES", [-1, 1]),
         "morphology": ("FP32", [-1, len(contract.MORPHOLOGY_FIELDS)]),
-        "evidence": ("FP32", [-1, 7, 7]),
+        "evidence": ("FP32", [-1, 5, 5]),
     }
 
 
@@ -224,7 +224,7 @@ def test_no_nodule_is_an_answer(
     assert np.isnan(answer.as_numpy("forest_malignancy")[0, 0])
     assert np.isnan(answer.as_numpy("morphology")[0]).all()
     np.testing.assert_array_equal(answer.as_numpy("box")[0], np.zeros(4))
-    np.testing.assert_array_equal(answer.as_numpy("evidence")[0], np.zeros((7, 7)))
+    np.testing.assert_array_equal(answer.as_numpy("evidence")[0], np.zeros((5, 5)))
     assert not decode_mask(answer.as_numpy("mask")[0, 0]).any()
 
 

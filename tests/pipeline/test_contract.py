@@ -66,7 +66,7 @@ def test_the_public_interface_is_what_users_build_on() -> None:
         "box": ("INT32", (4,)),
         "mask": ("BYTES", (1,)),
         "morphology": ("FP32", (len(contract.MORPHOLOGY_FIELDS),)),
-        "evidence": ("FP32", (7, 7)),
+        "evidence": ("FP32", (5, 5)),
     }
 
 
@@ -81,13 +81,12 @@ def test_bytes_are_called_string_in_configs() -> None:
     assert contract.DataType.FP32.config_name == "TYPE_FP32"
 
 
-def test_the_frame_is_a_whole_multiple_of_the_networks_input() -> None:
-    assert contract.FRAME_SIDE_PX % contract.NETWORK_SIDE_PX == 0
+def test_the_frame_is_a_whole_multiple_of_the_map() -> None:
+    assert contract.FRAME_SIDE_PX % contract.MAP_SIDE_PX == 0
     assert contract.FRAME.shape == (1, contract.FRAME_SIDE_PX, contract.FRAME_SIDE_PX)
-    assert contract.NODULE_PROBABILITY.shape[1:] == (contract.NETWORK_SIDE_PX,) * 2
-    # ResNet-18 halves five times; the transformer's patches are 16 pixels.
+    assert contract.NODULE_PROBABILITY.shape[1:] == (contract.MAP_SIDE_PX,) * 2
+    # ResNet-18 halves five times.
     assert contract.ROI_SIDE_PX == 32 * contract.EVIDENCE_SIDE
-    assert contract.NETWORK_SIDE_PX % 16 == 0
 
 
 def test_fields_of_the_tensors_are_fields_of_the_dataclasses() -> None:

@@ -22,7 +22,7 @@ from thyroid_pipeline.roi import cut_roi
 from thyroid_training.phantoms import Phantom, PhantomTraits, make_phantom
 
 PARAMETERS = CropperParameters()
-STEP = contract.FRAME_SIDE_PX // contract.NETWORK_SIDE_PX
+STEP = contract.FRAME_SIDE_PX // contract.MAP_SIDE_PX
 SHAPE_FIELDS = [field.name for field in dataclasses.fields(measure_shape(np.ones((1, 1), bool)))]
 TRAITS = PhantomTraits(
     nodule=True,
@@ -38,7 +38,7 @@ def perfect_map(mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.uint8
     rows = slice(geometry.sector_y_px, geometry.sector_y_px + geometry.sector_height_px)
     columns = slice(geometry.sector_x_px, geometry.sector_x_px + geometry.sector_width_px)
     on_frame = letterbox(np.where(mask[rows, columns], np.uint8(255), np.uint8(0)), geometry)
-    side = contract.NETWORK_SIDE_PX
+    side = contract.MAP_SIDE_PX
     pooled: NDArray[np.float64] = on_frame.reshape(side, STEP, side, STEP).mean(axis=(1, 3))
     return np.rint(pooled).astype(np.uint8)
 

@@ -17,8 +17,8 @@ from thyroid_pipeline.errors import ImageError
 from thyroid_pipeline.letterbox import Geometry, letterbox, plan_letterbox, unletterbox
 from thyroid_pipeline.sector import Sector
 
-SIDE, NETWORK_SIDE = contract.FRAME_SIDE_PX, contract.NETWORK_SIDE_PX
-STEP = SIDE // NETWORK_SIDE
+SIDE, MAP_SIDE = contract.FRAME_SIDE_PX, contract.MAP_SIDE_PX
+STEP = SIDE // MAP_SIDE
 
 
 def sector_at(x: int, y: int, width: int, height: int) -> Sector:
@@ -141,9 +141,9 @@ def test_any_ten_numbers_are_a_usable_geometry_or_refused(values: list[int]) -> 
         geometry = Geometry.from_array(np.array(values, np.int32))
     except ImageError:
         return
-    network_map = np.zeros((NETWORK_SIDE, NETWORK_SIDE), np.uint8)
+    probability = np.zeros((MAP_SIDE, MAP_SIDE), np.uint8)
     if geometry.sector_width_px * geometry.sector_height_px < 1_000_000:
-        assert unletterbox(network_map, geometry).size > 0
+        assert unletterbox(probability, geometry).size > 0
 
 
 # --- pixels
@@ -211,7 +211,7 @@ def test_a_disc_comes_back_where_it_was(
     radius = max(share * min(width, height), least)
     mask = disc(height, width, across * width, down * height, radius)
     frame = letterbox(np.where(mask, np.uint8(255), np.uint8(0)), geometry)
-    pooled = frame.reshape(NETWORK_SIDE, STEP, NETWORK_SIDE, STEP).mean(axis=(1, 3))
+    pooled = frame.reshape(MAP_SIDE, STEP, MAP_SIDE, STEP).mean(axis=(1, 3))
     back = unletterbox(np.rint(pooled).astype(np.uint8), geometry) >= 128
     assert back.shape == mask.shape
     assert 2 * (back & mask).sum() / (back.sum() + mask.sum()) >= 0.97
@@ -219,10 +219,10 @@ def test_a_disc_comes_back_where_it_was(
 
 def test_what_the_network_says_outside_the_content_is_dropped() -> None:
     geometry = plan(300, 600, (0, 0, 600, 300))
-    network_map = np.full((NETWORK_SIDE, NETWORK_SIDE), 255, np.uint8)
+    probability = np.full((MAP_SIDE, MAP_SIDE), 255, np.uint8)
     top = geometry.content_y_px // STEP
-    network_map[top : top + geometry.content_height_px // STEP] = 0
-    assert not unletterbox(network_map, geometry).any()
+    probability[top : top + geometry.content_height_px // STEP] = 0
+    assert not unletterbox(probability, geometry).any()
 
 
 def test_the_content_of_two_views_wide_is_not_squeezed() -> None:

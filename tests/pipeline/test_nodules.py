@@ -16,7 +16,7 @@ from thyroid_pipeline.letterbox import Geometry, plan_letterbox, unletterbox
 from thyroid_pipeline.nodules import Nodules, find_nodules
 from thyroid_pipeline.sector import Sector
 
-SIDE = contract.NETWORK_SIDE_PX
+SIDE = contract.MAP_SIDE_PX
 
 
 def geometry_of(height: int, width: int, box: tuple[int, int, int, int] | None = None) -> Geometry:

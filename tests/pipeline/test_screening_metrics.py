@@ -130,7 +130,7 @@ def test_readiness_checks_and_failures_are_not_counted() -> None:
 def test_an_output_left_out_is_left_out_of_the_metrics() -> None:
     utils = pb_utils()
     metrics = ScreeningMetrics(utils, contract.RESNET18.name)
-    metrics.observe([request()], [response(evidence=np.zeros((1, 7, 7)))])
+    metrics.observe([request()], [response(evidence=np.zeros((1, *contract.EVIDENCE.shape)))])
     assert not any(family.counted.total() for family in FAMILIES.values())
     assert not utils.logged
 

@@ -82,7 +82,7 @@ def test_a_uniform_picture_fails_in_the_decoder_not_later() -> None:
 
 
 def disc_map(x: int, y: int, radius: int) -> NDArray[np.uint8]:
-    rows, columns = np.indices((contract.NETWORK_SIDE_PX,) * 2)
+    rows, columns = np.indices((contract.MAP_SIDE_PX,) * 2)
     inside = (columns - x) ** 2 + (rows - y) ** 2 < radius**2
     return np.where(inside, 255, 0).astype(np.uint8)
 
@@ -93,7 +93,7 @@ def cropper_inputs(maps: list[NDArray[np.uint8]]) -> Arrays:
     return inputs
 
 
-MAPS = [disc_map(100, 110, 30), np.zeros((contract.NETWORK_SIDE_PX,) * 2, np.uint8)]
+MAPS = [disc_map(100, 110, 30), np.zeros((contract.MAP_SIDE_PX,) * 2, np.uint8)]
 
 
 def test_cropping_a_batch_is_cropping_each() -> None:

@@ -85,7 +85,7 @@ def test_answers_come_in_the_order_of_the_requests(pb_utils: PbUtils) -> None:
         rows = len(inputs[contract.ROI.name])
         return {
             "malignancy": np.full((rows, 1), rows),
-            "evidence": np.zeros((rows, 7, 7)),
+            "evidence": np.zeros((rows, *contract.EVIDENCE.shape)),
             "decision": np.ones((rows, 1)),
         }
 

@@ -25,7 +25,7 @@ from thyroid_training.curve_variants import finished_folds, fit_variant, is_ship
 from thyroid_training.fit_segmentation import predict
 from thyroid_training.fold_fits import FoldFits, read_sets
 from thyroid_training.mask_agreement import dice
-from thyroid_training.published_weights import start_transunet
+from thyroid_training.published_weights import published_name, start_transunet
 from thyroid_training.recipe import read_recipe
 from thyroid_training.runs import Run
 from thyroid_training.stages import StartingWeights
@@ -77,7 +77,7 @@ def written(
     report = out.parent / "cross_validation.json"
     report.write_text(json.dumps(report_of(read_recipe(recipe), 13)))
     files = ("--recipe", recipe, "--stages", stages, "--report", report)
-    wanted = ("--variant", "side_160", "--variant", "layers_0", "--fold", 0)
+    wanted = ("--variant", "side_128", "--variant", "layers_0", "--fold", 0)
     for extra in (wanted, ()):
         arguments = [str(part) for part in ("curve", "--data", data, "--out", out, *files, *extra)]
         result = CliRunner().invoke(main, arguments, catch_exceptions=False)
@@ -89,7 +89,11 @@ def report_of(recipe: Any, images: int) -> dict[str, Any]:
     """As much of `cross_validation.json` as is looked at."""
     kept = {"segmentation": asdict(recipe.segmentation), "size": recipe.size}
     return {
-        "protocol": {"images": images, "recipe": kept},
+        "protocol": {
+            "images": images,
+            "recipe": kept,
+            "transunet": asdict(SIZES[recipe.size]),
+        },
         "segmentation": [{"dice_mean_by_seed_and_fold": [[0.7, 0.8, 0.6, 0.5, 0.9]]}],
     }
 
@@ -97,18 +101,16 @@ def report_of(recipe: Any, images: int) -> dict[str, Any]:
 def test_one_variant_is_the_shipped_network() -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setitem(SIZES, "compact", COMPACT)
-        assert [name for name, config in variants().items() if is_shipped(config)] == ["side_224"]
-        for config in variants().values():
-            assert config.encoder == COMPACT.encoder
-            assert config.stage_widths == COMPACT.stage_widths
+        assert [name for name, config in variants().items() if is_shipped(config)] == ["side_160"]
+        assert all(published_name(config, None) for config in variants().values())
 
 
 def test_variants_are_judged_on_whom_they_never_saw(written: Path, fits: FoldFits) -> None:
     document = json.loads((written / "accuracy_curve.json").read_text())
     rows = {row["name"]: row for row in document["segmentation"]}
-    assert list(rows) == ["side_160", "layers_0", "side_224"]
+    assert list(rows) == ["side_128", "layers_0", "side_160"]
     held_out = fits.held_out(0)
-    for name in ("side_160", "layers_0"):
+    for name in ("side_128", "layers_0"):
         record = Run(written / name / "fold_0").read_record()
         assert record["data"]["held_out_fold"] == 0  # type: ignore[index]
         assert record["fit"] == asdict(fits.recipe.segmentation.fit)
@@ -127,7 +129,7 @@ def test_variants_are_judged_on_whom_they_never_saw(written: Path, fits: FoldFit
         assert rows[name]["dice_mean_by_fold"] == {"0": pytest.approx(np.mean(dices), abs=1e-6)}
         assert rows[name]["dice_mean"]["estimate"] == pytest.approx(np.mean(dices), abs=1e-6)
         assert rows[name]["images"] == len(held_out)
-    assert rows["side_160"]["side_px"] == 160
+    assert rows["side_128"]["side_px"] == 128
     assert rows["layers_0"]["transformer_layers"] == 0
     assert not rows["layers_0"]["shipped"]
 
@@ -148,17 +150,17 @@ def test_regions_are_judged_by_the_shipped_stages(written: Path) -> None:
 
 
 def test_what_is_fitted_is_not_fitted_again(written: Path, fits: FoldFits) -> None:
-    assert finished_folds(written, "side_160") == [0]
-    weights = written / "side_160" / "fold_0" / "weights.pt"
+    assert finished_folds(written, "side_128") == [0]
+    weights = written / "side_128" / "fold_0" / "weights.pt"
     before = weights.stat().st_mtime_ns
-    assert len(judge_variant(fits, fit_variant(fits, "side_160", 0, written), 0)) == len(
+    assert len(judge_variant(fits, fit_variant(fits, "side_128", 0, written), 0)) == len(
         fits.held_out(0)
     )
     assert weights.stat().st_mtime_ns == before
 
 
 def test_where_nothing_is_found_the_dice_is_0(fits: FoldFits) -> None:
-    network = start_transunet(variants()["side_160"], None).eval()
+    network = start_transunet(variants()["side_128"], None).eval()
     torch.nn.init.zeros_(network.head.weight)
     torch.nn.init.constant_(network.get_parameter("head.bias"), -100.0)
     results = judge_variant(fits, network, 1)
@@ -178,7 +180,7 @@ def test_a_recipe_with_a_pretraining_is_refused(data: Path, tmp_path: Path) -> N
     recipe = read_recipe(write_recipe(tmp_path / "pretrained.toml"))
     fits = FoldFits(recipe, read_sets(data), tmp_path, StartingWeights())
     with pytest.raises(ValueError, match=r"`size` 'compact' and a pretraining; 'compact' and none"):
-        fit_variant(fits, "side_160", 0, tmp_path)
+        fit_variant(fits, "side_128", 0, tmp_path)
 
 
 def test_a_folder_without_fits_is_refused(fits: FoldFits, tmp_path: Path, stages: Path) -> None:
@@ -193,5 +195,5 @@ def test_a_report_of_other_images_is_refused(
     with pytest.raises(FileNotFoundError, match=r"the report of `thyroid-train cross-validate`"):
         write_accuracies(fits, written, stages, report)
     report.write_text(json.dumps(report_of(fits.recipe, 12)))
-    with pytest.raises(ValueError, match=r"is of 12 images and of the recipe .*; 13 and"):
+    with pytest.raises(ValueError, match=r"is of 12 images and of \{.*; 13 and"):
         write_accuracies(fits, written, stages, report)

@@ -24,6 +24,7 @@ def transunet(name: str, side_px: int, dices: dict[str, float], *, layers: int =
     return {
         "name": name,
         "side_px": side_px,
+        "encoder": "EfficientNet-Lite2, ImageNet",
         "transformer_layers": layers,
         "decoder_widths": [64, 48, 32],
         "shipped": shipped,
@@ -76,16 +77,17 @@ def cells(table: str) -> list[list[list[str]]]:
 def test_tables_hold_every_figure_and_mark_the_shipped() -> None:
     first, second = cells(accuracy_curve_table(DOCUMENT))
     assert [len({len(row) for row in part}) for part in (first, second)] == [1, 1]
-    assert first[0][4:] == [
+    assert first[0][5:] == [
         *("Dice, fold 0", "Dice, fold 1", "Dice, these folds", "ms, 1 thread", "ms, 2 threads"),
     ]
     assert [row[0] for row in first[2:]] == ["side_160", "layers_0", "**side_224, shipped**"]
-    assert first[2][4:] == [
+    assert first[2][2] == "EfficientNet-Lite2, ImageNet"
+    assert first[2][5:] == [
         *("0.741", "0.749", "0.745 (0.725 to 0.765)"),
         *("30.0 (29.5 to 30.5)", "18.0 (17.5 to 18.5)"),
     ]
-    assert first[3][2:6] == ["0", "64, 48, 32", "–", "0.700"]  # noqa: RUF001 - not fitted
-    assert first[4][6] == "0.774"
+    assert first[3][3:7] == ["0", "64, 48, 32", "–", "0.700"]  # noqa: RUF001 - not fitted
+    assert first[4][7] == "0.774"
     assert [row[1] for row in second[2:]] == ["128", "224"]
     assert second[2][2:4] == ["0.610 (0.590 to 0.630)", "-0.040 (-0.060 to -0.020)"]
     assert second[3][3:] == ["–", "20.0 (19.5 to 20.5)", "12.0"]  # noqa: RUF001
@@ -94,7 +96,7 @@ def test_tables_hold_every_figure_and_mark_the_shipped() -> None:
 def test_without_times_the_accuracies_stand_alone() -> None:
     first, second = cells(accuracy_curve_table(WITHOUT_TIMES))
     assert {row[-1] for row in (*first[2:], *second[2:])} == {"–"}  # noqa: RUF001
-    assert first[4][6] == "0.774"
+    assert first[4][7] == "0.774"
 
 
 def test_the_picture_is_the_same_for_the_same_figures(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from thyroid_training.distillation import (
 from thyroid_training.published_weights import start_transunet
 from thyroid_training.resnet18 import ResNet18
 from thyroid_training.serving import normalise
-from thyroid_training.transunet_config import COMPACT
+from thyroid_training.transunet_config import COMPACT_LITE0
 
 WIDTHS = (24, 40, 112)
 
@@ -35,7 +35,7 @@ def teacher(regions: torch.Tensor) -> Teacher:
 
 
 def test_teacher_is_the_published_one_and_frozen(teacher: Teacher) -> None:
-    published = start_transunet(COMPACT, None).encoder.state_dict()
+    published = start_transunet(COMPACT_LITE0, None).encoder.state_dict()
     state = teacher.encoder.state_dict()
     assert all(torch.equal(state[name], value) for name, value in published.items())
     assert not teacher.encoder.training

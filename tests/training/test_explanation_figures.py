@@ -72,7 +72,7 @@ def test_strongest_evidence_goes_first(
     np.testing.assert_array_equal(deleted[2], baseline)
     np.testing.assert_array_equal(inserted[0], baseline)
     np.testing.assert_array_equal(inserted[2], roi)
-    # Four of 49 cells are 8%: the first 4% lie within them.
+    # Four of 25 cells are 16%: the first 4% lie within them.
     outside = np.ones((SIDE, SIDE), np.bool_)
     outside[UPPER_LEFT] = False
     np.testing.assert_array_equal(deleted[1][outside], roi[outside])
@@ -94,7 +94,7 @@ def test_mass_in_closed_cases(evidence: NDArray[np.float32]) -> None:
     nodule[UPPER_LEFT] = True
     even, area = mass_inside(np.full((CELLS, CELLS), -1.0, np.float32), nodule)
     assert even == pytest.approx(area)
-    assert area == pytest.approx(4 / 49)
+    assert area == pytest.approx(4 / CELLS**2)
     assert mass_inside(evidence, nodule)[0] > 2 * area
     assert mass_inside(evidence, np.ones_like(nodule))[0] == pytest.approx(1)
     assert mass_inside(evidence, np.zeros_like(nodule)) == (0, 0)

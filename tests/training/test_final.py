@@ -60,7 +60,7 @@ class Numbered(TransUNet):
 
 def map_of(fold: int | None) -> NDArray[np.uint8]:
     """All of a frame is nodule but a part on the left, which each fold's network leaves out."""
-    side = contract.NETWORK_SIDE_PX
+    side = contract.MAP_SIDE_PX
     answer = np.full((side, side), 255, np.uint8)
     answer[:, : 15 * (FOLDS if fold is None else fold)] = 0
     return answer

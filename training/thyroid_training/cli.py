@@ -51,7 +51,7 @@ def _fits(command: _Command) -> _Command:
             "--transunet-weights",
             type=_FILE,
             help="ImageNet weights to begin with: R50+ViT-B/16 (.npz) for the paper size; the "
-            "compact size has EfficientNet-Lite0's installed.",
+            "compact size has EfficientNet-Lite2's installed.",
         ),
     ):
         command = option(command)

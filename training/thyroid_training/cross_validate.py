@@ -7,11 +7,13 @@ from dataclasses import asdict
 import torch
 from tqdm import tqdm
 
+from thyroid_pipeline import contract
 from thyroid_training.cross_validation_results import CrossValidation
 from thyroid_training.fold_fits import FoldFits
 from thyroid_training.fold_outcome import judge_fold
 from thyroid_training.judge import judge
 from thyroid_training.protocol import FOLDS
+from thyroid_training.transunet_config import SIZES
 
 
 def cross_validate(fits: FoldFits) -> CrossValidation:
@@ -35,6 +37,8 @@ def cross_validate(fits: FoldFits) -> CrossValidation:
         "graded": sum(sample.label is not None for sample in samples),
         "patients": len({sample.group for sample in samples}),
         "recipe": asdict(recipe),
+        "transunet": asdict(SIZES[recipe.size]),
+        "roi_side_px": contract.ROI_SIDE_PX,
         "torch": torch.__version__,
     }
     return judge(outcomes, recipe, protocol)

@@ -24,8 +24,9 @@ from thyroid_training.figures_segmentation import (
 )
 from thyroid_training.fit_segmentation import predict
 from thyroid_training.fold_fits import FoldFits
+from thyroid_training.published_weights import published_name
 from thyroid_training.transunet import TransUNet
-from thyroid_training.transunet_config import TransUNetConfig
+from thyroid_training.transunet_config import SIZES, TransUNetConfig
 
 CURVE_FILE = "accuracy_curve.json"
 
@@ -122,11 +123,17 @@ def _from_report(fits: FoldFits, folds: list[int], path: Path) -> dict[str, Any]
             "the shipped network; give its path by --report, or fit the shipped variant here"
         )
     report = json.loads(path.read_text(encoding="utf-8"))
-    wanted = {"segmentation": asdict(fits.recipe.segmentation), "size": fits.recipe.size}
-    kept = {name: report["protocol"]["recipe"].get(name) for name in wanted}
-    if kept != wanted or report["protocol"]["images"] != len(fits.sets.ddti):
+    protocol = report["protocol"]
+    # Written and read, as the report was: tuples are lists there.
+    shape = json.loads(json.dumps(asdict(SIZES[fits.recipe.size])))
+    wanted = {"segmentation": asdict(fits.recipe.segmentation), "transunet": shape}
+    kept = {
+        "segmentation": protocol["recipe"].get("segmentation"),
+        "transunet": protocol.get("transunet"),
+    }
+    if kept != wanted or protocol["images"] != len(fits.sets.ddti):
         raise ValueError(
-            f"{path} is of {report['protocol']['images']} images and of the recipe {kept}; "
+            f"{path} is of {protocol['images']} images and of {kept}; "
             f"{len(fits.sets.ddti)} and {wanted} were wanted: give the report of this recipe"
         )
     dices = report["segmentation"][0]["dice_mean_by_seed_and_fold"][0]
@@ -147,6 +154,7 @@ def _shape(name: str, config: TransUNetConfig) -> dict[str, Any]:
     return {
         "name": name,
         "side_px": config.image_size,
+        "encoder": published_name(config, None),
         "transformer_layers": config.vit_depth,
         "decoder_widths": config.decoder_widths,
         "parameters": parameters,

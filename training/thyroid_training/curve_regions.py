@@ -25,7 +25,7 @@ from thyroid_training.resnet18 import ResNet18
 
 Figures = Mapping[str, Any]
 
-REGION_SIDES_PX = (128, 160, 192, contract.ROI_SIDE_PX, 256)
+REGION_SIDES_PX = (128, 160, 192, 224, 256)
 
 _BATCH = 16  # of regions; at 256 px a few hundred MB
 

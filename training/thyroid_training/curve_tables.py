@@ -31,7 +31,7 @@ def transunet_table(document: Document) -> str:
     rows = document["segmentation"]
     folds = sorted({fold for row in rows for fold in row["dice_mean_by_fold"]})
     head = [
-        *("TransUNet", "input, px", "layers", "decoder"),
+        *("TransUNet", "input, px", "encoder", "layers", "decoder"),
         *(f"Dice, fold {fold}" for fold in folds),
         "Dice, these folds",
         *_time_heads(document),
@@ -40,6 +40,7 @@ def transunet_table(document: Document) -> str:
         [
             _name(row),
             str(row["side_px"]),
+            row["encoder"] or _NONE,
             str(row["transformer_layers"]),
             ", ".join(map(str, row["decoder_widths"])),
             *(_number(row["dice_mean_by_fold"].get(fold)) for fold in folds),

@@ -1,8 +1,8 @@
-"""TransUNets of other input sides, depths and widths than the shipped one, fitted by its recipe."""
+"""TransUNets of other sides, encoders, depths and widths than the shipped one, by its recipe."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,15 +14,17 @@ from thyroid_training.recipe import Recipe
 from thyroid_training.runs import Run
 from thyroid_training.stages import StartingWeights, train_segmentation
 from thyroid_training.transunet import TransUNet
-from thyroid_training.transunet_config import SIZES, TransUNetConfig
+from thyroid_training.transunet_config import COMPACT_LITE0, SIZES, TransUNetConfig
 
 
 def variants() -> dict[str, TransUNetConfig]:
-    """Shapes by name; each keeps the shipped encoder, whose published weights have that width."""
+    """Shapes by name; each encoder is one whose published weights are installed."""
     shipped = SIZES["compact"]
+    sides = (128, 160, 192, 224, 256)
     narrow, wide = (48, 32, 16), (96, 64, 48)
     return {
-        **{f"side_{side}": replace(shipped, image_size=side) for side in (128, 160, 192, 224, 256)},
+        **{f"side_{side}": replace(shipped, image_size=side) for side in sides},
+        **{f"lite0_side_{side}": replace(COMPACT_LITE0, image_size=side) for side in sides},
         **{f"layers_{depth}": replace(shipped, vit_depth=depth) for depth in (0, 1)},
         "decoder_narrow": replace(shipped, bridge_width=64, decoder_widths=narrow),
         "decoder_wide": replace(shipped, bridge_width=128, decoder_widths=wide),
@@ -66,7 +68,6 @@ def fit_variant(fits: FoldFits, name: str, fold: int, out: Path) -> TransUNet:
                 "ddti": len(samples),
                 "held_out_fold": fold,
                 "folds": FOLDS,
-                "transunet": asdict(known[name]),
             },
             weights=StartingWeights(),
         )

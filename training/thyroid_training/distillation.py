@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from thyroid_training.efficientnet_lite import EfficientNetLiteEncoder
 from thyroid_training.published_weights import start_transunet
 from thyroid_training.serving import normalise
-from thyroid_training.transunet_config import COMPACT
+from thyroid_training.transunet_config import COMPACT_LITE0
 
 # A channel that never changes is no target; this keeps its deviation from dividing by nothing.
 _SMALLEST_DEVIATION = 1e-3
@@ -81,7 +81,7 @@ class Teacher(nn.Module):
 
 def published_teacher(regions: Tensor) -> Teacher:
     """The installed package's EfficientNet-Lite0, for one grey channel; see `Teacher`."""
-    encoder = start_transunet(COMPACT, None).encoder
+    encoder = start_transunet(COMPACT_LITE0, None).encoder
     assert isinstance(encoder, EfficientNetLiteEncoder)
     return Teacher(encoder, regions)
 

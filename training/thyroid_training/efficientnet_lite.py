@@ -1,4 +1,4 @@
-"""The compact TransUNet's encoder: EfficientNet-Lite0 as far as its maps at 1/16.
+"""The compact TransUNet's encoder: EfficientNet-Lite as far as its maps at 1/16.
 
 EfficientNet (Tan and Le, arXiv 1905.11946) without squeeze-and-excitation and with ReLU6, as its
 authors published it for edge devices. It is cheap on a CPU, its activations are bounded, and its
@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from thyroid_training.transunet_config import TransUNetConfig
 
-# Of the published network: batch normalisation's epsilon, the widening inside a block, and the
-# kernels of the stages. The stage at 1/16 comes in two halves: five sevenths of its width, then
-# all of it.
+# Of the published networks: batch normalisation's epsilon, the widening inside a block, the kernels
+# of the stages, and what their widths are rounded to. The stage at 1/16 comes in two halves: five
+# sevenths of its width, then all of it.
 _EPSILON = 1e-3
 _EXPANSION = 6
 _KERNELS = (3, 5, 3, 5)
 _FIRST_HALF_WIDTH = 5 / 7
+_WIDTH_STEP = 8
 
 
 def _pad_same(x: Tensor, kernel: int, stride: int) -> Tensor:
@@ -75,11 +76,12 @@ class EfficientNetLiteEncoder(nn.Module):
         )
         self.first = InvertedBlock(stem_width, config.stem_width, 3, 1, expansion=1)
         quarter, eighth, sixteenth = config.stage_widths
+        half_width = _WIDTH_STEP * max(1, round(sixteenth * _FIRST_HALF_WIDTH / _WIDTH_STEP))
         half_depth = config.stage_depths[2] // 2
         plan = (
             (quarter, config.stage_depths[0], 2),
             (eighth, config.stage_depths[1], 2),
-            (round(sixteenth * _FIRST_HALF_WIDTH), config.stage_depths[2] - half_depth, 2),
+            (half_width, config.stage_depths[2] - half_depth, 2),
             (sixteenth, half_depth, 1),
         )
         self.stages = nn.ModuleList()

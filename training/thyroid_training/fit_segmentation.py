@@ -94,7 +94,7 @@ def predict(
         frames: UINT8 [FRAME_SIDE_PX, FRAME_SIDE_PX] each.
 
     Returns:
-        maps: UINT8 [NETWORK_SIDE_PX, NETWORK_SIDE_PX] each, probability times 255.
+        maps: UINT8 [MAP_SIDE_PX, MAP_SIDE_PX] each, probability times 255.
         features: FP32 [frames, feature_count], see `SegmentationGraph.look`.
     """
     graph = SegmentationGraph(network).eval()

@@ -60,7 +60,7 @@ def outlined_morphology(samples: Sequence[Sample]) -> npt.NDArray[np.float32]:
 
 def _outline_map(sample: Sample) -> npt.NDArray[np.uint8]:
     full = np.where(sample.mask, np.uint8(contract.PROBABILITY_SCALE), np.uint8(0))
-    return shrink(full, contract.NETWORK_SIDE_PX)
+    return shrink(full, contract.MAP_SIDE_PX)
 
 
 def predicted_morphology(
@@ -72,7 +72,7 @@ def predicted_morphology(
 
     Args:
         samples: Whose frames were segmented.
-        maps: UINT8 [NETWORK_SIDE_PX, NETWORK_SIDE_PX] for each, probability times 255.
+        maps: UINT8 [MAP_SIDE_PX, MAP_SIDE_PX] for each, probability times 255.
         parameters: The cropper's; its defaults where not given.
 
     Returns:

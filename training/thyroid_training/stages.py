@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from thyroid_pipeline import contract
 from thyroid_training.dataset import Sample, phantom_samples
 from thyroid_training.fit_classification import (
     LabelledNodule,
@@ -19,7 +20,11 @@ from thyroid_training.fit_classification import (
 )
 from thyroid_training.fit_segmentation import fit_segmentation
 from thyroid_training.linear_layer import fit_linear_layer
-from thyroid_training.published_weights import start_resnet18, start_transunet
+from thyroid_training.published_weights import (
+    published_name,
+    start_resnet18,
+    start_transunet,
+)
 from thyroid_training.recipe import Recipe
 from thyroid_training.resnet18 import ResNet18
 from thyroid_training.runs import Run, RunError
@@ -39,7 +44,7 @@ class StartingWeights:
     """Published ImageNet weights to begin with, where the user has them.
 
     Attributes:
-        transunet: R50+ViT-B/16 (.npz) for the paper size, EfficientNet-Lite0 (.pth) for the compact
+        transunet: R50+ViT-B/16 (.npz) for the paper size, EfficientNet-Lite2 (.pth) for the compact
             one; None takes the installed package's for the latter, and nothing for the former.
         resnet18: torchvision's (.pth); None begins with nothing.
     """
@@ -75,8 +80,9 @@ def pretrain_segmentation(
         return begin().eval()
     record = {
         "network": f"transunet-{recipe.size}",
+        "shape": SIZES[recipe.size],
         "data": {"busi": len(busi), "phantoms": stage.phantoms},
-        "initial": _transunet_published(recipe.size, weights.transunet),
+        "initial": published_name(SIZES[recipe.size], weights.transunet),
         "fit": stage.fit,
         "augment": recipe.augment,
     }
@@ -118,9 +124,10 @@ def train_segmentation(
     stage = recipe.segmentation
     record = {
         "network": f"transunet-{recipe.size}",
+        "shape": pretrained.config,
         "data": {**data, "phantoms": stage.phantoms},
         "initial": {
-            "published": _transunet_published(recipe.size, weights.transunet),
+            "published": published_name(pretrained.config, weights.transunet),
             "pretraining": recipe.pretraining,
         },
         "fit": stage.fit,
@@ -167,6 +174,7 @@ def pretrain_classification(
     nodules = outlined_nodules(busi)
     record = {
         "network": "resnet18",
+        "roi_side_px": contract.ROI_SIDE_PX,
         "data": {"busi_lesions": len(nodules)},
         "initial": _resnet18_published(weights),
         "teacher": "EfficientNet-Lite0, ImageNet",
@@ -216,6 +224,7 @@ def train_classification(
     stage = recipe.classification
     record = {
         "network": "resnet18",
+        "roi_side_px": contract.ROI_SIDE_PX,
         "data": data,
         "initial": {
             "published": _resnet18_published(weights),
@@ -238,12 +247,6 @@ def train_classification(
 
 def _phantoms(count: int) -> list[Sample]:
     return phantom_samples(count, _TRAINING_PHANTOM_SEED, _TRAINING_NODULE_SHARE)
-
-
-def _transunet_published(size: str, path: Path | None) -> str | None:
-    if path is not None:
-        return path.name
-    return "EfficientNet-Lite0, ImageNet" if size == "compact" else None
 
 
 def _resnet18_published(weights: StartingWeights) -> str | None:
