@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc.experimental.gevent as grpc_gevent
+from gevent.event import Event
 from locust import User, constant, events, task
 from locust.env import Environment
 from locust.runners import WorkerRunner
@@ -44,6 +46,7 @@ _DEFAULT_FOLDER = Path("runs/benchmarks")
 _DEFAULT_IMAGES = 150
 _POOL_SEED = 1
 _STOP_TIMEOUT_S = 30.0
+_LOADING_S = 600.0
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +70,7 @@ class _Load:
 
 
 _exact = ExactLatencies()
+_loaded = Event()
 
 
 class ThyroidUser(User):
@@ -81,6 +85,8 @@ class ThyroidUser(User):
 
     def on_start(self) -> None:
         """Connect; every user of every worker has an order of its own."""
+        # A worker's master may start its users while the worker still makes the images.
+        _loaded.wait(_LOADING_S)
         self.client = ThyroidClient(
             str(self.host),
             timeouts=Timeouts(request_s=REQUEST_TIMEOUT_S),
@@ -157,11 +163,24 @@ def _load_images(environment: Environment, **_: Any) -> None:
     # A request on its way is waited for unless told otherwise: where its user is killed within it,
     # gRPC cannot close the channel, and a worker never ends.
     environment.stop_timeout = environment.stop_timeout or _STOP_TIMEOUT_S
+    if isinstance(environment.runner, WorkerRunner):
+        _events.quit.add_listener(_leave)
     folder = Path(options.pool) if options.pool else _default_pool()
     references = read_references(folder) if options.check == "answers" else None
     if references is None:
         _log.warning("answers are checked by their form alone: there are no right answers")
     ThyroidUser.load = _Load(read_pool(folder), references, itertools.count())
+    _loaded.set()
+
+
+def _leave(exit_code: int, **_: Any) -> None:
+    """End a worker, which has reported by now, without taking its interpreter down.
+
+    It would close the channels of users that were killed, and gRPC may wait there for ever.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _default_pool() -> Path:

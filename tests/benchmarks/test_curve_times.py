@@ -31,6 +31,7 @@ DOCUMENT: dict[str, Any] = {
         {
             "name": name,
             "side_px": side,
+            "encoder": "EfficientNet-Lite0, ImageNet",
             "transformer_layers": 1,
             "decoder_widths": [8],
             "shipped": side == 224,
