@@ -54,7 +54,9 @@ from thyroid_benchmarks import locust_user as module
 
 def images(runner):
     module._load_images(SimpleNamespace(
-        parsed_options=SimpleNamespace(pool=sys.argv[1], check="form"), stop_timeout=0.0))
+        runner=runner,
+        parsed_options=SimpleNamespace(pool=sys.argv[1], check="form"),
+        stop_timeout=0.0))
     users = [module.ThyroidUser(SimpleNamespace(runner=runner, host="grpc://localhost:1"))
              for _ in range(2)]
     for user in users:
