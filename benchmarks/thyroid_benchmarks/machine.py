@@ -128,7 +128,7 @@ class Meter:
         """Return the shares since the making."""
         wall_s = max(time.perf_counter() - self._wall_s, 1e-9)
         own_s, others_s, stolen_s = (
-            now - before for now, before in zip(self._look(), self._begin, strict=True)
+            end - begin for end, begin in zip(self._look(), self._begin, strict=True)
         )
         usable_s = wall_s * usable_cores()
         machine_s = wall_s * (os.cpu_count() or usable_cores())
