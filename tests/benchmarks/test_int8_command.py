@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from small_repository import make_repository
 from small_results import estimate
 from small_sets import DDTI_ROWS, write_sets
 from thyroid_benchmarks.int8_command import int8_instructions, main
@@ -21,13 +20,6 @@ from thyroid_pipeline import contract
 from thyroid_training.dataset import read_ddti
 
 SMALL = ("--rounds", "2", "--phantoms", "3", "--calibration-limit", "2")
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory, model_repository: Path) -> Path:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        folder = tmp_path_factory.mktemp("repository") / "models"
-        return make_repository(folder, model_repository, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +38,12 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_both_networks_are_tried_and_nothing_is_left(
-    repository: Path, sets: Path, tmp_path: Path
+    miniature_repository: Path, sets: Path, tmp_path: Path
 ) -> None:
-    before, out = digests(repository), tmp_path / "new" / "int8.json"
-    result = call(out, repository, "--data", str(sets), "--data-limit", "4")
+    before, out = digests(miniature_repository), tmp_path / "new" / "int8.json"
+    result = call(out, miniature_repository, "--data", str(sets), "--data-limit", "4")
     assert result.exit_code == 0, result.output
-    assert digests(repository) == before
+    assert digests(miniature_repository) == before
     written = json.loads(out.read_text())
     assert written["protocol"]["calibration"] == "2 phantoms, 2 ddti"
     assert written["protocol"]["outlined_images"] == 4
@@ -68,9 +60,9 @@ def test_both_networks_are_tried_and_nothing_is_left(
     assert int8_table(written) in result.output
 
 
-def test_without_a_set_phantoms_judge_alone(repository: Path, tmp_path: Path) -> None:
+def test_without_a_set_phantoms_judge_alone(miniature_repository: Path, tmp_path: Path) -> None:
     out = tmp_path / "int8.json"
-    result = call(out, repository)
+    result = call(out, miniature_repository)
     assert result.exit_code == 0, result.output
     written = json.loads(out.read_text())
     assert written["protocol"]["calibration"] == "2 phantoms"
@@ -80,8 +72,10 @@ def test_without_a_set_phantoms_judge_alone(repository: Path, tmp_path: Path) ->
         assert [each["images"] for each in found["settings"][0]["agreement"]] == ["phantoms"]
 
 
-def test_what_is_missing_is_said_without_a_traceback(repository: Path, tmp_path: Path) -> None:
-    result = call(tmp_path / "int8.json", repository, "--data", str(tmp_path))
+def test_what_is_missing_is_said_without_a_traceback(
+    miniature_repository: Path, tmp_path: Path
+) -> None:
+    result = call(tmp_path / "int8.json", miniature_repository, "--data", str(tmp_path))
     assert result.exit_code == 1
     assert "manifest.csv does not exist: the folder of the DDTI set was wanted" in result.output
     assert not (tmp_path / "int8.json").exists()

@@ -10,7 +10,6 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from small_repository import make_repository
 from thyroid_benchmarks.int8_graph import SETTINGS, Calibration, Scope, Setting, int8_nodes
 from thyroid_benchmarks.int8_quantise import fold, quantise
 from thyroid_export.mixed_parity import segmentation_set
@@ -21,18 +20,14 @@ from thyroid_pipeline.plan_manifest import network_path
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory, model_repository: Path) -> Path:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        folder = tmp_path_factory.mktemp("repository") / "models"
-        return make_repository(folder, model_repository, monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def folded(repository: Path) -> dict[contract.Model, Path]:
+def folded(
+    miniature_repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[contract.Model, Path]:
     """Both networks of the miniature repository, folded."""
-    files = {model: repository.parent / f"{model.name}.onnx" for model in contract.NETWORKS}
+    folder = tmp_path_factory.mktemp("folded")
+    files = {model: folder / f"{model.name}.onnx" for model in contract.NETWORKS}
     for model, path in files.items():
-        fold(network_path(repository, model.name), path)
+        fold(network_path(miniature_repository, model.name), path)
     return files
 
 
@@ -60,12 +55,12 @@ def leads_to_integers(model: onnx.ModelProto, tensor: str) -> bool:
 
 @pytest.mark.parametrize("model", contract.NETWORKS, ids=lambda model: model.name)
 def test_folding_changes_no_answer(
-    repository: Path, folded: dict[contract.Model, Path], model: contract.Model
+    miniature_repository: Path, folded: dict[contract.Model, Path], model: contract.Model
 ) -> None:
     kinds = {node.op_type for node in onnx.load(folded[model]).graph.node}
     assert not kinds & {"BatchNormalization", "Expand"}
     inputs = parity_inputs(model, 3, seed=1)
-    wanted = run_onnx(network_path(repository, model.name), model, inputs)
+    wanted = run_onnx(network_path(miniature_repository, model.name), model, inputs)
     got = run_onnx(folded[model], model, inputs)
     for name, values in wanted.items():
         np.testing.assert_allclose(

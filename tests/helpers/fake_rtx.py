@@ -8,6 +8,7 @@ are the real libraries'; a test compares the names of everything else with their
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from thyroid_server.request_batches import Job
 Array = np.ndarray[Any, Any]
 Work = Callable[[], Any]
 SUCCESS = real_cuda.cudaError_t.cudaSuccess
+# What stands in a plan of `FakeEngine`.
+PLAN = b"a plan"
 # What the kernel does not survive.
 POISON = 255
 STREAM = 7
@@ -41,6 +44,13 @@ CONFIG: dict[str, Any] = {
 def job(*pictures: int, outputs: frozenset[str] = frozenset()) -> Job:
     """A request of pictures of one grey value each; without outputs it wants all."""
     return Job({"pixels": np.array(pictures, np.uint8).repeat(4).reshape(-1, 1, 2, 2)}, outputs)
+
+
+def write_plan(folder: Path) -> Path:
+    """A plan that `FakeLibrary` loads."""
+    file = folder / "model.rtx.plan"
+    file.write_bytes(PLAN)
+    return file
 
 
 class FakeCuda:
@@ -279,7 +289,7 @@ class FakeRuntime:
         self.library = library
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
-        if serialized_engine != b"a plan":
+        if serialized_engine != PLAN:
             self.library.logger.log(tensorrt_rtx.ILogger.ERROR, "magicTag is wrong")
             return None
         self.library.logger.log(tensorrt_rtx.ILogger.WARNING, "compiled for many GPUs")

@@ -21,21 +21,22 @@ from thyroid_training.transunet import TransUNet
 from thyroid_training.transunet_config import SIZES
 
 
-def make_repository(folder: Path, shipped: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def make_repository(folder: Path, shipped: Path) -> Path:
     """Copy the shipped repository, but for its two networks, which are tiny and drawn at random."""
     shutil.copytree(shipped, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    make_small(monkeypatch)
     torch.manual_seed(0)
-    segmentation, classification = TransUNet(SIZES["compact"]), ResNet18()
-    for network, last in ((segmentation, "head"), (classification, "fc")):
-        _enliven(network, last)
-    for graph, model in (
-        (SegmentationGraph(segmentation), contract.TRANSUNET),
-        (ClassificationGraph(classification), contract.RESNET18),
-    ):
-        path = network_path(folder, model.name)
-        path.unlink()
-        write_onnx(graph.eval(), path)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        make_small(monkeypatch)
+        segmentation, classification = TransUNet(SIZES["compact"]), ResNet18()
+        for network, last in ((segmentation, "head"), (classification, "fc")):
+            _enliven(network, last)
+        for graph, model in (
+            (SegmentationGraph(segmentation), contract.TRANSUNET),
+            (ClassificationGraph(classification), contract.RESNET18),
+        ):
+            path = network_path(folder, model.name)
+            path.unlink()
+            write_onnx(graph.eval(), path)
     return folder
 
 

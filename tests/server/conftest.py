@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 import pytest
@@ -16,6 +16,9 @@ from thyroid_pipeline import contract
 from thyroid_server import wheel
 from thyroid_server.embedded import EmbeddedTriton, ServerSettings
 from thyroid_server.errors import PreflightError
+
+if TYPE_CHECKING:
+    from fake_rtx import FakeLibrary
 
 OPSET = 17
 DEADLINE_S = 60.0
@@ -191,6 +194,22 @@ def client(server: EmbeddedTriton) -> Iterator[triton.InferenceServerClient]:
 @pytest.fixture(name="write_onnx", scope="session")
 def write_onnx_fixture() -> Callable[..., Path]:
     return write_onnx
+
+
+@pytest.fixture
+def library() -> FakeLibrary:
+    """TensorRT for RTX, on a GPU that is made up."""
+    from fake_rtx import FakeLibrary  # noqa: PLC0415  # needs what `needs_rtx` asks for
+
+    return FakeLibrary()
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    """A plan that it loads."""
+    from fake_rtx import write_plan  # noqa: PLC0415
+
+    return write_plan(tmp_path)
 
 
 @pytest.fixture

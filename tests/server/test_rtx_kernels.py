@@ -18,7 +18,7 @@ from thyroid_server.rtx_serving import RtxModel
 if needs_rtx.args[0]:
     pytest.skip(needs_rtx.kwargs["reason"], allow_module_level=True)
 
-from fake_rtx import CONFIG, KERNELS, FakeLibrary, job
+from fake_rtx import CONFIG, KERNELS, FakeLibrary, job, write_plan
 
 Start = Callable[..., tuple[FakeLibrary, RtxModel]]
 
@@ -30,10 +30,8 @@ def kept(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start(tmp_path: Path, kept: Path) -> Start:
+def start(plan: Path, kept: Path) -> Start:
     """Starts a process afresh: a library, and a model on it."""
-    plan = tmp_path / "model.rtx.plan"
-    plan.write_bytes(b"a plan")
 
     def begin(device: int = 0) -> tuple[FakeLibrary, RtxModel]:
         library = FakeLibrary()
@@ -134,11 +132,10 @@ def test_a_user_without_a_home_keeps_none(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_backend_keeps_them_there(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: Path, library: FakeLibrary
 ) -> None:
-    library = FakeLibrary()
     (tmp_path / "1").mkdir()
-    (tmp_path / "1" / "model.rtx.plan").write_bytes(b"a plan")
+    write_plan(tmp_path / "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(kept))
     monkeypatch.setattr(rtx_serving, "load_library", lambda: library)
     monkeypatch.setattr(rtx_serving, "load_cuda", lambda: library.cuda)

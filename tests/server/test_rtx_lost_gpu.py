@@ -32,18 +32,6 @@ def end(error: CudaError) -> None:
 
 
 @pytest.fixture
-def library() -> FakeLibrary:
-    return FakeLibrary()
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Path:
-    file = tmp_path / "model.rtx.plan"
-    file.write_bytes(b"a plan")
-    return file
-
-
-@pytest.fixture
 def model(library: FakeLibrary, plan: Path) -> RtxModel:
     return RtxModel(library, library.cuda, plan, CONFIG, end=end)
 

@@ -24,22 +24,10 @@ if needs_rtx.args[0]:
 
 from cuda.bindings import runtime as real_cuda
 
-from fake_rtx import CONFIG, POISON, FakeLibrary, job
+from fake_rtx import CONFIG, POISON, FakeLibrary, job, write_plan
 
 ALL = frozenset[str]()
 ERRORS = real_cuda.cudaError_t
-
-
-@pytest.fixture
-def library() -> FakeLibrary:
-    return FakeLibrary()
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Path:
-    file = tmp_path / "model.rtx.plan"
-    file.write_bytes(b"a plan")
-    return file
 
 
 @pytest.fixture
@@ -60,8 +48,7 @@ def test_requests_together_answer_as_each_alone(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], seed: int
 ) -> None:
     library = FakeLibrary()
-    plan = tmp_path_factory.mktemp("plan") / "model.rtx.plan"
-    plan.write_bytes(b"a plan")
+    plan = write_plan(tmp_path_factory.mktemp("plan"))
     model = RtxModel(library, library.cuda, plan, CONFIG)
     rng = np.random.default_rng(seed)
     arrays = [rng.integers(0, POISON, (size, 1, 2, 2), np.uint8) for size in sizes]
