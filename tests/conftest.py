@@ -19,6 +19,9 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("untimed")
 
+# What they assert is said with its values, as it is in the tests.
+pytest.register_assert_rewrite("ensemble_calls", "made_up_plans", "plan_checks")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:

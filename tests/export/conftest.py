@@ -1,4 +1,7 @@
-"""Networks exported once for the whole session, with weights as alive as trained ones."""
+"""Networks exported once for the whole session, with weights as alive as trained ones.
+
+For the builder: a network of two layers, and every version of a library that is made up.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper
 from torch import nn
 
+from fake_tensorrt import NAMES, FakeTensorRT, make_library
 from miniatures import TINY_PAPER
 from thyroid_export.export_onnx import write_onnx
 from thyroid_export.parity_inputs import parity_inputs
@@ -120,3 +125,29 @@ def exported(request: pytest.FixtureRequest) -> Exported:
     value = request.getfixturevalue(request.param)
     assert isinstance(value, Exported)
     return value
+
+
+@pytest.fixture(params=NAMES)
+def library(request: pytest.FixtureRequest) -> FakeTensorRT:
+    """TensorRT, version by version."""
+    return make_library(request.param)
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Path:
+    """Two inputs, as the classifier's."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["roi"], ["grey"], to=TensorProto.FLOAT),
+            helper.make_node("Add", ["grey", "shift"], ["y"], name="sum"),
+        ],
+        "test",
+        [
+            helper.make_tensor_value_info("roi", TensorProto.UINT8, ["batch", 1, 4, 4]),
+            helper.make_tensor_value_info("shift", TensorProto.FLOAT, ["batch", 1, 1, 1]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 1, 4, 4])],
+    )
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+    return path

@@ -6,12 +6,20 @@ library would do is left to `answers`.
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
+from thyroid_pipeline import plan_logger
+
 Names = dict[str, Any]
+# By version.
+NAMES: dict[str, Names] = json.loads(
+    (Path(__file__).parents[1] / "export" / "tensorrt_names.json").read_text()
+)
 
 
 class _Convertible:
@@ -97,3 +105,45 @@ def _make_class(trt: FakeTensorRT, class_name: str, members: dict[str, Any]) -> 
     body: dict[str, Any] = {"__init__": initialise, "__getattr__": get, "__setattr__": put}
     cls: type[Any] = type(class_name, (), body)
     return cls
+
+
+def give(value: Any) -> Callable[..., Any]:
+    """A function that gives a value, whatever it is asked."""
+    return lambda *_: value
+
+
+def make_library(version: str) -> FakeTensorRT:
+    """A version that builds whatever it is given, and shows its progress."""
+    trt = FakeTensorRT(version, NAMES[version])
+
+    def build(network: Any, config: Any) -> bytes | None:
+        monitor = config.progress_monitor
+        monitor.phase_start("Building", None, 2)
+        monitor.phase_start("Tactics", "Building", 1)
+        went_on = monitor.step_complete("Tactics", 0) and monitor.step_complete("Building", 1)
+        monitor.phase_finish("Tactics")
+        monitor.phase_finish("Building")
+        return b"a plan" if went_on else None
+
+    trt.answers = {
+        ("Builder", "create_network"): give(trt.INetworkDefinition()),
+        ("Builder", "create_builder_config"): give(trt.IBuilderConfig()),
+        ("Builder", "create_optimization_profile"): give(trt.IOptimizationProfile()),
+        ("Builder", "build_serialized_network"): build,
+        ("OnnxParser", "parse_from_file"): give(True),
+        ("IBuilderConfig", "create_timing_cache"): give(trt.ITimingCache()),
+        ("IBuilderConfig", "set_timing_cache"): give(True),
+        ("ITimingCache", "serialize"): give(b"timings"),
+        ("Runtime", "deserialize_cuda_engine"): give(object()),
+    }
+    trt.calls.clear()  # the making of these answers
+    return trt
+
+
+def say(severity: str, text: str) -> Callable[[FakeTensorRT], None]:
+    """A function that lets a library log a message."""
+
+    def speak(trt: FakeTensorRT) -> None:
+        plan_logger.logger_of(trt).log(trt.Severity[severity], text)
+
+    return speak

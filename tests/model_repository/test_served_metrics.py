@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
+from ensemble_calls import screen
 from pictures import phantom_png
 from thyroid_pipeline import contract
 from thyroid_pipeline.warmup import warmup_image
@@ -22,12 +22,6 @@ pytestmark = pytest.mark.server
 SEEDS = range(6)
 
 
-@pytest.fixture(scope="module")
-def client(server: EmbeddedTriton) -> Iterator[triton.InferenceServerClient]:
-    with triton.InferenceServerClient(server.grpc_address) as connected:
-        yield connected
-
-
 def ours(server: EmbeddedTriton) -> Counter[str]:
     """The samples of our own metrics, by name and labels."""
     url = f"http://{server.metrics_address}/metrics"
@@ -37,17 +31,11 @@ def ours(server: EmbeddedTriton) -> Counter[str]:
     return Counter({name: float(value) for name, value in samples})
 
 
-def screened(client: triton.InferenceServerClient, images: list[bytes]) -> triton.InferResult:
-    tensor = triton.InferInput(contract.IMAGE.name, [len(images), 1], "BYTES")
-    tensor.set_data_from_numpy(np.array([[image] for image in images], np.object_))
-    return client.infer(contract.ENSEMBLE.name, [tensor], client_timeout=60)
-
-
 def test_the_page_counts_what_was_answered(
     server: EmbeddedTriton, client: triton.InferenceServerClient
 ) -> None:
     before = ours(server)
-    answer = screened(client, [phantom_png(seed) for seed in SEEDS])
+    answer = screen(client, [phantom_png(seed) for seed in SEEDS])
     grown = ours(server)
     grown.subtract(before)
 
@@ -77,7 +65,7 @@ def test_readiness_checks_and_refused_images_are_not_counted(
     before = ours(server)
     screen_once(server.grpc_address, warmup_image(), timeout_s=60)
     with pytest.raises(triton.InferenceServerException):
-        screened(client, [b"no image"])
+        screen(client, [b"no image"])
     after = ours(server)
     for name in after:
         if name.startswith(watched):
