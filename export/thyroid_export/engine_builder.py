@@ -204,14 +204,14 @@ def _configure(trt: Any, config: Any, options: BuildOptions) -> None:
 
 
 def _target(trt: Any, capability: str) -> Any:
-    target = getattr(trt.ComputeCapability, f"SM{capability.replace('.', '')}", None)
-    if target is None:
-        known = ", ".join(targets_of(trt))
+    known = targets_of(trt)
+    if capability not in known:
         raise EngineError(
             f"the compute capability {capability} is none that {trt.__name__} {trt.__version__} "
-            f"builds for; one of {known} was wanted: leave it out for the library's default"
+            f"builds for; one of {', '.join(known)} was wanted: leave it out for the library's "
+            "default"
         )
-    return target
+    return getattr(trt.ComputeCapability, f"SM{capability.replace('.', '')}")
 
 
 def targets_of(trt: Any) -> tuple[str, ...]:

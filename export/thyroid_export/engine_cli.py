@@ -125,7 +125,7 @@ def engine(
     if not min_batch <= opt_batch <= max_batch:
         raise click.UsageError(
             f"--min-batch {min_batch}, --opt-batch {opt_batch} and --max-batch {max_batch} must "
-            "not fall"
+            "not fall from one to the next: give all three"
         )
     tensorrt_only = {
         "--timing-cache": timing_cache,
@@ -133,9 +133,17 @@ def engine(
         "--hardware-compatible": hardware_compatible,
     }
     rtx_only = {"--compute-capability": compute_capabilities}
-    for option, value in (rtx_only if runtime is Runtime.TENSORRT else tensorrt_only).items():
+    foreign, other = (
+        (rtx_only, Runtime.RTX)
+        if runtime is Runtime.TENSORRT
+        else (tensorrt_only, Runtime.TENSORRT)
+    )
+    for option, value in foreign.items():
         if value:
-            raise click.UsageError(f"{option} has no meaning for {runtime.label}: leave it out")
+            raise click.UsageError(
+                f"{option} has no meaning for {runtime.label}: leave it out, or build by --runtime "
+                f"{other.value}"
+            )
     options = BuildOptions(
         batch=BatchProfile(min_batch, opt_batch, max_batch),
         workspace_mib=workspace_mib,

@@ -54,14 +54,15 @@ def build_engine(
         The record, as it was written.
 
     Raises:
-        EngineError: The library is missing or refuses.
+        EngineError: The library is missing or refuses, or what is built cannot be written.
         FileNotFoundError: The network's ONNX file is missing.
         RuleError: Its graph breaks a rule of TensorRT.
     """
     onnx_file = network_path(repository, model)
     if not onnx_file.is_file():
         raise FileNotFoundError(
-            f"{onnx_file} does not exist: export it with `thyroid-export onnx --run FOLDER`"
+            f"{onnx_file} does not exist, the network {model} was wanted there: give another "
+            "--model-repository, or export it with `thyroid-export onnx --run FOLDER`"
         )
     if runtime is Runtime.TENSORRT and len({gpu.name for gpu in machine.gpus}) > 1:
         names = ", ".join(gpu.name for gpu in machine.gpus)
@@ -69,13 +70,16 @@ def build_engine(
             f"this machine has GPUs of several kinds ({names}), and TensorRT builds for one; show "
             "the build one kind alone: docker run --gpus device=N"
         )
+    plan = plan_path(out or repository, model, runtime)
+    _check_writable(plan, "--out")
+    if timing_cache is not None:
+        _check_writable(timing_cache, "--timing-cache")
     trt = load_runtime(runtime)
     onnx_sha256 = file_sha256(onnx_file)
     foreign = _foreign_gpu(runtime, options, machine)
     built = build_plan(trt, onnx_file, options, _read_cache(timing_cache), try_it=foreign is None)
     for warning in built.warnings:
         warn(f"{runtime.label} warns: {warning}")
-    plan = plan_path(out or repository, model, runtime)
     if foreign is not None:
         targets = ", ".join(options.compute_capabilities) or "8.0 and later"
         warn(
@@ -105,6 +109,16 @@ def build_engine(
     write_atomically(record_path(plan), record_text(record).encode())
     _write_cache(timing_cache, built)
     return record
+
+
+def _check_writable(file: Path, option: str) -> None:
+    """See that a file can be written, ahead of a build that takes minutes."""
+    folder = next(each for each in file.absolute().parents if os.access(each, os.F_OK))
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise EngineError(
+            f"{file} cannot be written: {folder} is no folder that this user may write into, as "
+            f"was wanted; name another with {option}"
+        )
 
 
 def _foreign_gpu(runtime: Runtime, options: BuildOptions, machine: Machine) -> Gpu | None:
@@ -162,4 +176,5 @@ def _read_cache(file: Path | None) -> bytes | None:
 
 def _write_cache(file: Path | None, built: Built) -> None:
     if file is not None and built.timing_cache is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, built.timing_cache)

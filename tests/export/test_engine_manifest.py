@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -204,9 +205,10 @@ def test_a_library_that_tells_no_version(name: str) -> None:
         (["--runtime", "onnx"], "'onnx' is not one of"),
         (["--runtime", "rtx", "--model", "frame_decoder"], "'frame_decoder' is not one of"),
         (["--runtime", "rtx", "--max-batch", "0"], "--max-batch"),
-        (["--runtime", "rtx", "--min-batch", "9"], "must not fall"),
-        (["--runtime", "rtx", "--max-batch", "4"], "must not fall"),
+        (["--runtime", "rtx", "--min-batch", "9"], "--min-batch 9, --opt-batch 8 and"),
+        (["--runtime", "rtx", "--max-batch", "4"], "must not fall from one to the next: give all"),
         (["--runtime", "rtx", "--timing-cache", "file"], "--timing-cache has no meaning"),
+        (["--runtime", "rtx", "--timing-cache", "file"], "or build by --runtime tensorrt"),
         (["--runtime", "rtx", "--version-compatible"], "--version-compatible has no meaning"),
         (
             ["--runtime", "rtx", "--hardware-compatible", "ampere"],
@@ -233,14 +235,56 @@ assert not {"torch", "onnx", "tensorrt", "tensorrt_rtx"} & set(sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_gpus_of_several_kinds_are_refused(tmp_path: Path) -> None:
+# --- what is refused before the library is asked
+
+
+OPTIONS = BuildOptions(BatchProfile(1, 8, 16))
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A file where the network lies; nobody gets as far as to read it."""
     file = tmp_path / "transunet" / "1" / "model.onnx"
     file.parent.mkdir(parents=True)
     file.touch()
+    return tmp_path
+
+
+def test_gpus_of_several_kinds_are_refused(repository: Path) -> None:
     machine = Machine(
         (Gpu("NVIDIA L4", "8.9", "580"), Gpu("NVIDIA H100 PCIe", "9.0", "580")), "13.0", {}
     )
     with pytest.raises(EngineError, match=r"NVIDIA L4, NVIDIA H100 PCIe.*--gpus device=N"):
-        build_engine(
-            tmp_path, "transunet", Runtime.TENSORRT, BuildOptions(BatchProfile(1, 8, 16)), machine
-        )
+        build_engine(repository, "transunet", Runtime.TENSORRT, OPTIONS, machine)
+
+
+def test_a_missing_network_is_named_with_both_ways_to_it(repository: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error:
+        build_engine(repository, "resnet18", Runtime.RTX, OPTIONS, Machine((), None, {}))
+    file = repository / "resnet18" / "1" / "model.onnx"
+    assert str(error.value).startswith(f"{file} does not exist, the network resnet18 was wanted")
+    assert "--model-repository, or export it with `thyroid-export onnx" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "option"), [("out", "--out"), ("timing_cache", "--timing-cache")]
+)
+@pytest.mark.parametrize("is_file", [True, False], ids=["a file", "of another user"])
+def test_where_nothing_can_be_written_is_said_before_the_build(
+    repository: Path, given: str, option: str, is_file: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, access = repository / "place", os.access
+    if is_file:
+        place.touch()
+    else:
+        place.mkdir()
+    # Tests may be run by root, to whom every folder is open.
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: access(path, mode) and (path != place or mode == os.F_OK)
+    )
+    below: dict[str, Any] = {given: place / "new" / "folder"}
+    with pytest.raises(EngineError) as error:
+        build_engine(repository, "transunet", Runtime.RTX, OPTIONS, Machine((), None, {}), **below)
+    assert f"{place} is no folder that this user may write into" in str(error.value)
+    assert str(error.value).endswith(f"name another with {option}")
+    assert not (place / "new").exists()

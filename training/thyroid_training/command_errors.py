@@ -20,7 +20,8 @@ class PlainErrors(click.Group):
             raise click.ClickException(
                 f"{error.name} is not installed, which this command needs: install the extra that "
                 "brings it, `pip install 'thyroid-triton[training]'` for thyroid-train or "
-                "`pip install 'thyroid-triton[export]'` for thyroid-export"
+                "`pip install 'thyroid-triton[export]'` for thyroid-export, of which the command "
+                "engine needs no more than 'thyroid-triton[engine]'"
             ) from error
         except (FileNotFoundError, ValueError) as error:
             raise click.ClickException(str(error)) from error
