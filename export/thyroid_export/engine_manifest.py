@@ -100,6 +100,7 @@ def build_engine(
         plan_bytes=built.plan.nbytes,
         precision=_multiplied_in(precision_of(network), options),
         batch=options.batch,
+        workspace_mib=options.workspace_mib,
         version_compatible=options.version_compatible,
         hardware_compatibility=options.hardware_compatibility,
         **_built_where(runtime, options, machine),

@@ -72,6 +72,8 @@ class PlanRecord:
         plan_bytes: The plan's size.
         precision: Types of the matrix products, from the ONNX file, such as `fp32`.
         batch: Its batch sizes.
+        workspace_mib: The most GPU memory that a layer may take for itself, in MiB; None where the
+            builder chose.
         version_compatible: Whether newer versions of the runtime read it, too.
         hardware_compatibility: Which other GPUs it runs on.
         compute_capabilities: Those it was built for, such as 8.9; none for the builder's default.
@@ -90,6 +92,7 @@ class PlanRecord:
     plan_bytes: int
     precision: str
     batch: BatchProfile
+    workspace_mib: int | None
     version_compatible: bool
     hardware_compatibility: HardwareCompatibility
     compute_capabilities: tuple[str, ...]
@@ -171,6 +174,7 @@ def _check_types(values: dict[str, Any]) -> None:
     types: dict[str, type | tuple[type, ...]] = {
         "plan_bytes": int,
         "batch": dict,
+        "workspace_mib": (int, type(None)),
         "version_compatible": bool,
         "compute_capabilities": list,
         "gpu": (str, type(None)),

@@ -75,6 +75,8 @@ def _options(record: PlanRecord, runtime: Runtime) -> list[str]:
     if serves_batches(record.batch):
         words += ["--min-batch", str(record.batch.min), "--opt-batch", str(record.batch.opt)]
         words += ["--max-batch", str(record.batch.max)]
+    if record.workspace_mib is not None:
+        words += ["--workspace-mib", str(record.workspace_mib)]
     if "tf32" in record.precision.split("+"):
         words += ["--tf32"]
     if record.version_compatible:

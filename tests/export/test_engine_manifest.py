@@ -50,6 +50,7 @@ RECORD = PlanRecord(
     plan_bytes=7,
     precision="fp32",
     batch=BatchProfile(1, 8, 16),
+    workspace_mib=512,
     version_compatible=False,
     hardware_compatibility=HardwareCompatibility.AMPERE,
     compute_capabilities=("8.9",),
@@ -67,6 +68,7 @@ RECORD = PlanRecord(
         dataclasses.replace(
             RECORD,
             runtime=Runtime.RTX,
+            workspace_mib=None,
             gpu=None,
             driver=None,
             cuda=None,
@@ -97,6 +99,7 @@ def test_places(tmp_path: Path) -> None:
         {"plan_bytes": "7"},
         {"batch": {"min": 1}},
         {"batch": [1, 8, 16]},
+        {"workspace_mib": "512"},
         {"compute_capabilities": "8.9"},
         {"compute_capabilities": [8.9]},
         {"compute_capabilities": ["sm_89"]},

@@ -121,3 +121,11 @@ def test_tf32_is_asked_for_and_stands_in_the_record(build: Build, tmp_path: Path
     assert read_record(record).precision == "fp32"
     assert ", tf32, batch 1 to 16" in build("rtx", "--tf32")
     assert read_record(record).precision == "tf32"
+
+
+def test_the_workspace_limit_stands_in_the_record(build: Build, tmp_path: Path) -> None:
+    record = record_path(plan_path(tmp_path, contract.RESNET18.name, Runtime.RTX))
+    build("rtx")
+    assert read_record(record).workspace_mib is None
+    build("rtx", "--workspace-mib", "512")
+    assert read_record(record).workspace_mib == 512

@@ -39,6 +39,7 @@ RECORD = PlanRecord(
     plan_bytes=len(PLAN),
     precision="fp32",
     batch=BatchProfile(1, 8, 16),
+    workspace_mib=None,
     version_compatible=False,
     hardware_compatibility=HardwareCompatibility.NONE,
     compute_capabilities=("8.9",),

@@ -21,17 +21,26 @@ def test_the_command_builds_as_before() -> None:
         RECORD,
         precision="tf32",
         batch=BatchProfile(1, 4, 32),
+        workspace_mib=512,
         version_compatible=True,
         hardware_compatibility=HardwareCompatibility.AMPERE,
     )
     rebuild = how_to_rebuild(MODELS, "transunet", Runtime.TENSORRT, record)
     assert rebuild.command == (
         "thyroid-export engine --model-repository models --runtime tensorrt --model transunet "
-        "--min-batch 1 --opt-batch 4 --max-batch 32 --tf32 --version-compatible "
-        "--hardware-compatible ampere"
+        "--min-batch 1 --opt-batch 4 --max-batch 32 --workspace-mib 512 --tf32 "
+        "--version-compatible --hardware-compatible ampere"
     )
+    # It is what the builder is then given.
+    built = engine.make_context("engine", shlex.split(rebuild.command)[2:]).params
+    assert built["workspace_mib"] == record.workspace_mib
     # Without --compute-capability: the GPU's own, which is not chosen.
     assert (rebuild.half, rebuild.as_before) == (None, True)
+
+
+def test_options_that_were_left_out_are_left_out_again() -> None:
+    command = how_to_rebuild(MODELS, "transunet", Runtime.TENSORRT, RECORD).command
+    assert command.endswith("--model transunet --min-batch 1 --opt-batch 8 --max-batch 16")
 
 
 @pytest.mark.parametrize("targets", [(), ("8.6", "8.9")], ids=str)
