@@ -17,6 +17,7 @@ import onnxruntime
 import triton_python_backend_utils as pb_utils
 
 from thyroid_pipeline import contract
+from thyroid_pipeline.opencv_threads import use_one_thread
 from thyroid_pipeline.steps import crop_batch, decode_batch, read_parameters
 from thyroid_pipeline.triton_glue import answer_requests
 from thyroid_server.core_pool import POOL_VARIABLE, CorePool, Loan
@@ -32,6 +33,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load everything."""
+        use_one_thread()
         parameters = read_parameters(json.loads(args["model_config"]))
         folder = Path(args["model_repository"]) / args["model_version"]
         self._screening = FusedScreening(folder, parameters)

@@ -15,6 +15,7 @@ import onnxruntime
 from thyroid_benchmarks.peers.settings import PeerSettings
 from thyroid_pipeline import contract
 from thyroid_pipeline.errors import ImageError
+from thyroid_pipeline.opencv_threads import use_one_thread
 from thyroid_pipeline.steps import crop_batch, decode_batch
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -26,10 +27,12 @@ class Screener:
     """Screens one image after another; may be called from several threads at once.
 
     Sessions do not spin: two that do take the cores from each other, and every peer is better off
-    without (ONNX Runtime's own documentation recommends it where processor time is scarce).
+    without (ONNX Runtime's own documentation recommends it where processor time is scarce). OpenCV
+    keeps to one thread, as in our server, for the same reason.
     """
 
     def __init__(self, settings: PeerSettings) -> None:
+        use_one_thread()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = settings.threads
         options.inter_op_num_threads = 1

@@ -7,6 +7,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from thyroid_pipeline import contract
+from thyroid_pipeline.opencv_threads import use_one_thread
 from thyroid_pipeline.screening_metrics import ScreeningMetrics
 from thyroid_pipeline.steps import crop_batch, read_parameters
 from thyroid_pipeline.triton_glue import answer_requests
@@ -17,6 +18,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read the parameters from the model's config."""
+        use_one_thread()
         parameters = read_parameters(json.loads(args["model_config"]))
         self._step = partial(crop_batch, parameters=parameters)
         self._metrics = ScreeningMetrics(pb_utils, contract.ROI_CROPPER.name)
