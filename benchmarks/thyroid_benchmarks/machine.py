@@ -94,11 +94,14 @@ class Shares:
         others: Of the machine's cores, those that were neither this process, nor the server, nor a
             descendant of either.
         stolen: The hypervisor, of the cores that this process may use.
+        served_s: Not a share: processor time of the server and of all descendants of this process,
+            in seconds.
     """
 
     own: float
     others: float
     stolen: float
+    served_s: float
 
 
 class Meter:
@@ -115,26 +118,29 @@ class Meter:
         self._wall_s = time.perf_counter()
         self._begin = self._look()
 
-    def _look(self) -> tuple[float, float, float]:
-        """Return the seconds so far of this process, of all others but the server, and stolen."""
+    def _look(self) -> tuple[float, float, float, float]:
+        """Return the seconds so far of this process, of others, stolen, and of the server."""
         own = self._process.cpu_times()
         machine = psutil.cpu_times()
         # Interrupts are nobody's and left out.
         used_s = machine.user + machine.nice + machine.system
         stolen_s = float(getattr(machine, "steal", 0.0))
-        return float(own.user + own.system), used_s - tree_cpu_s(self._roots), stolen_s
+        own_s = float(own.user + own.system)
+        ours_s = tree_cpu_s(self._roots)  # this process and the server
+        return own_s, used_s - ours_s, stolen_s, ours_s - own_s
 
     def shares(self) -> Shares:
         """Return the shares since the making."""
         wall_s = max(time.perf_counter() - self._wall_s, 1e-9)
-        own_s, others_s, stolen_s = (
+        own_s, others_s, stolen_s, served_s = (
             end - begin for end, begin in zip(self._look(), self._begin, strict=True)
         )
         usable_s = wall_s * usable_cores()
         machine_s = wall_s * (os.cpu_count() or usable_cores())
         # The kernel counts the machine's time by ticks and a process's exactly, so that nothing
         # may come out as a little less.
-        return Shares(own_s / usable_s, max(others_s, 0.0) / machine_s, stolen_s / usable_s)
+        others = max(others_s, 0.0) / machine_s
+        return Shares(own_s / usable_s, others, stolen_s / usable_s, max(served_s, 0.0))
 
 
 def tree_cpu_s(roots: Sequence[int]) -> float:

@@ -21,7 +21,7 @@ from thyroid_benchmarks.references import References, fits
 from thyroid_benchmarks.scenarios import OpenLoop, Scenario
 from thyroid_benchmarks.server_times import Counters, counted_between, read_counters, stages
 from thyroid_benchmarks.summary import Summary, drift, summarise
-from thyroid_benchmarks.target import ScreeningTarget, connect
+from thyroid_benchmarks.target import OK, ScreeningTarget, connect
 from thyroid_benchmarks.verdict import Observed, Rules, Verdict, judge
 from thyroid_client._address import parse_address
 
@@ -70,6 +70,8 @@ class Measured:
         verdict: Whether they may be believed.
         breakdown: Where the time went; None where the server did not tell.
         core_use: On how many threads the networks ran, by model, likewise.
+        server_cpu_ms: Processor time of all the server's processes for each screening, warm-up
+            included; None where the server is not on this machine, or nothing was screened.
     """
 
     scenario: Scenario
@@ -79,6 +81,7 @@ class Measured:
     verdict: Verdict
     breakdown: Breakdown | None
     core_use: CoreUses | None = None
+    server_cpu_ms: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the run for a report; the record, which is large, stays apart."""
@@ -99,6 +102,7 @@ class Measured:
             "core_use": None
             if self.core_use is None
             else {name: use.as_dict() for name, use in self.core_use.items()},
+            "server_cpu_ms": self.server_cpu_ms,
         }
 
 
@@ -136,7 +140,15 @@ async def measure(scenario: Scenario, subject: Subject) -> Measured:
         used_between(before.core_use, after.core_use),
     )
     return assess(
-        scenario, subject, record, target, told=told, busy=busy, shares=shares, memory=watch.trend()
+        scenario,
+        subject,
+        record,
+        target,
+        told=told,
+        busy=busy,
+        shares=shares,
+        is_here=pid is not None,
+        memory=watch.trend(),
     )
 
 
@@ -152,7 +164,16 @@ async def measure_target(scenario: Scenario, subject: Subject, target: Screening
         shares = meter.shares()
     finally:
         await target.close()
-    return assess(scenario, subject, record, target, told=Told({}, None), busy=busy, shares=shares)
+    return assess(
+        scenario,
+        subject,
+        record,
+        target,
+        told=Told({}, None),
+        busy=busy,
+        shares=shares,
+        is_here=True,
+    )
 
 
 class _MemoryWatch:
@@ -189,6 +210,7 @@ def assess(
     told: Told,
     busy: float,
     shares: Shares,
+    is_here: bool,
     memory: MemoryTrend | None = None,
 ) -> Measured:
     """Compute a run's figures and judge it.
@@ -201,9 +223,11 @@ def assess(
         told: What the server has counted after the warm-up.
         busy: Share of all cores that others used before the load.
         shares: Who used the processor during it.
+        is_here: Whether the server is on this machine, so that its processor time is known.
         memory: Of the server, where it was watched.
     """
-    summary = summarise(record, scenario, sound_images(subject.pool))
+    is_sound = sound_images(subject.pool)
+    summary = summarise(record, scenario, is_sound)
     compared, faults = target.compare_kept()
     observed = Observed(
         generator_share=shares.own,
@@ -226,7 +250,25 @@ def assess(
     )
     waits_ms = {name: use.mean_wait_ms for name, use in (told.core_use or {}).items()}
     breakdown = break_down(told.counters, stages(), summary.image_mean_ms, waits_ms)
-    return Measured(scenario, record, summary, observed, verdict, breakdown, told.core_use)
+    cpu_ms = cpu_ms_per_screening(record, is_sound, shares.served_s) if is_here else None
+    return Measured(scenario, record, summary, observed, verdict, breakdown, told.core_use, cpu_ms)
+
+
+def cpu_ms_per_screening(
+    record: Record, is_sound: npt.NDArray[np.bool_], served_s: float
+) -> float | None:
+    """Divide a server's processor time among all that it screened; None where that is nothing.
+
+    What it refused counts in the time and not among the screenings, as in every rate.
+
+    Args:
+        record: The whole run, warm-up included.
+        is_sound: bool [images of the pool], whether each can be screened.
+        served_s: Processor time over the whole run.
+    """
+    is_right = np.array([outcome == OK for outcome in record.outcome], bool)
+    screened = int((is_right & is_sound[record.image]).sum())
+    return 1000 * served_s / screened if screened else None
 
 
 def sound_images(pool: Pool) -> npt.NDArray[np.bool_]:

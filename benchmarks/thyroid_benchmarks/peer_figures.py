@@ -153,11 +153,12 @@ class Comparison:
 
     def figures(self, title: str, clients: int, figure: str) -> dict[int, float]:
         """Return one figure of a contestant by round; rounds that do not count are left out."""
-        return {
+        found = {
             run.round: _FIGURES[figure](run.measured)
             for run in self.runs
             if (run.title, run.clients) == (title, clients) and run.counts
         }
+        return {number: value for number, value in found.items() if value is not None}
 
     def ratio_to_ours(self, title: str, clients: int, figure: str) -> Ratio | None:
         """Divide a contestant's figure by ours of the same round; None without a common round."""
@@ -174,6 +175,7 @@ class Comparison:
         """
         peers = {one.title for one in self.contestants if one.name not in {OURS, TUTORIAL}}
         best_of = max if figure == "rate_per_s" else min
+        value_of = _BESTS[figure]
         best: dict[int, float] = {}
         for number in range(self.plan.rounds):
             runs = [
@@ -185,9 +187,9 @@ class Comparison:
             ]
             if not runs:
                 continue
-            first = best_of(runs, key=lambda run: _FIGURES[figure](run.measured))
+            first = best_of(runs, key=lambda run: value_of(run.measured))
             if first.counts:
-                best[number] = _FIGURES[figure](first.measured)
+                best[number] = value_of(first.measured)
         return _ratio(self.figures(OURS, clients, figure), best)
 
     def _contestant(self, one: Contestant) -> dict[str, Any]:
@@ -217,10 +219,15 @@ class Comparison:
         }
 
 
-_FIGURES: dict[str, Callable[[Measured], float]] = {
+# Those by which it is told who is the best; each run has them.
+_BESTS: dict[str, Callable[[Measured], float]] = {
     "rate_per_s": lambda run: run.summary.rate_per_s.value,
-    "p50_ms": lambda run: run.summary.latency_ms[50.0].value,
     "p95_ms": lambda run: run.summary.latency_ms[95.0].value,
+}
+_FIGURES: dict[str, Callable[[Measured], float | None]] = {
+    **_BESTS,
+    "p50_ms": lambda run: run.summary.latency_ms[50.0].value,
+    "server_cpu_ms": lambda run: run.server_cpu_ms,
 }
 
 

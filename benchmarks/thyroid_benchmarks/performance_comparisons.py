@@ -15,7 +15,7 @@ from thyroid_benchmarks.markdown import NONE, NOT_JUDGED, Document, cell, share_
 from thyroid_benchmarks.peer_list import OURS
 from thyroid_benchmarks.report import figure
 
-_RATE, _P95 = "rate_per_s", "p95_ms"
+_RATE, _P95, _CPU = "rate_per_s", "p95_ms", "server_cpu_ms"
 _AGREES = {True: "yes", False: "**no**", None: NOT_JUDGED}
 _UNITS = {_RATE: "screenings/s", "p50_ms": "p50, ms", _P95: "p95, ms"}
 
@@ -54,6 +54,21 @@ def ratios_table(document: Document, part: str) -> str:
         if one["name"] != OURS
     ]
     head = _heads(found, "rate over ours") + _heads(found, "p95 over ours")
+    return table(["server", *head], rows)
+
+
+def cpu_table(document: Document, part: str) -> str:
+    """Processor time of each server for a screening, and over ours in the same round."""
+    found = document[part]
+    rows = [
+        [
+            one["title"],
+            *(cell(point[_CPU]) for point in one["points"]),
+            *(ratio_cell(point["ratios"][_CPU], found) for point in one["points"]),
+        ]
+        for one in found["contestants"]
+    ]
+    head = _heads(found, "processor time, ms") + _heads(found, "over ours")
     return table(["server", *head], rows)
 
 

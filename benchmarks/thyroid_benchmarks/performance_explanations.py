@@ -98,6 +98,12 @@ def of_best(found: Mapping[str, Any], suite: Document, clients: int, figure_name
             f"ours has {_figure(figure_name, ours, suite, clients)}, and {title}, the best by its "
             f"median, {_figure(figure_name, points[title], suite, clients)}"
         )
+        cpu_ms = {name: _cpu_ms(found, name, clients) for name in (OURS, title)}
+        if None not in cpu_ms.values():
+            told.append(
+                f"a screening takes {figure(cpu_ms[OURS])} ms of processor time of our server, and "
+                f"{figure(cpu_ms[title])} ms of {title}"
+            )
     return _sentences([*told, *_parts(suite, clients)])
 
 
@@ -170,6 +176,16 @@ def _parts(suite: Document, clients: int) -> list[str]:
         f"the steps at work, {figure(spent[CORE_WAIT])} the wait for a core, "
         f"{figure(spent['queue'])} queues, {figure(rest_ms)} copies, scheduling and transport"
     ]
+
+
+def _cpu_ms(found: Mapping[str, Any], title: str, clients: int) -> float | None:
+    """The median processor time of a contestant's server for a screening; None without one."""
+    for one in found["contestants"]:
+        for point in one["points"]:
+            if (one["title"], point["clients"]) == (title, clients):
+                middle = point["server_cpu_ms"]
+                return None if middle is None else float(middle["value"])
+    return None
 
 
 def _figure(name: str, value: float, suite: Document, clients: int) -> str:

@@ -110,13 +110,14 @@ def efficiency_table(document: Document) -> str:
                 cell(efficiency, 3),
                 cell(floor["pipeline"] and floor["pipeline"][f"{way}_per_s"], 2),
                 cell(run["pipeline_efficiency"], 3),
+                figure(run["server_cpu_ms"]),
                 cell(run["summary"]["latency_ms"].get("50")),
                 cell(above),
                 run["verdict"]["word"],
             ]
         )
     head = ["closed loop", "screenings/s", "floor", f"{NETWORKS}, cases/s", "serving efficiency"]
-    head += [f"{PIPELINE}, cases/s", "rate over it", "p50, ms"]
+    head += [f"{PIPELINE}, cases/s", "rate over it", "server's processor time, ms", "p50, ms"]
     return table([*head, "p50 above the floor's median, ms", "verdict"], rows)
 
 

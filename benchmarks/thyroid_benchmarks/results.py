@@ -21,7 +21,7 @@ from thyroid_benchmarks.knee import Knee
 from thyroid_benchmarks.machine import describe_commit, describe_machine, describe_versions
 from thyroid_benchmarks.measure import Measured, Subject
 
-SCHEMA = 2
+SCHEMA = 3
 RESULT_FILE = "result.json"
 LATENCIES = "latencies"
 

@@ -174,6 +174,7 @@ def measured(rate: float) -> Any:
         observed=SimpleNamespace(faults=()),
         verdict=SimpleNamespace(word="VALID", valid=True),
         as_dict=lambda: {"rate": rate},
+        server_cpu_ms=1000 / rate,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from thyroid_benchmarks.breakdown import ROW_PARTS, TRANSPORT
+from thyroid_benchmarks.breakdown import INFERENCE, ROW_PARTS, TRANSPORT
 from thyroid_benchmarks.estimates import PERCENTILES
 from thyroid_benchmarks.measure import Subject, measure
 from thyroid_benchmarks.peer_comparison import check_answers
@@ -27,6 +27,7 @@ from thyroid_benchmarks.scenarios import (
 from thyroid_benchmarks.target import WRONG_ANSWER
 from thyroid_benchmarks.verdict import Rules
 from thyroid_pipeline import contract
+from thyroid_server.cores import usable_cores
 from thyroid_server.embedded import EmbeddedTriton
 from thyroid_training.offline import read_cropper_parameters
 
@@ -79,6 +80,11 @@ async def test_a_closed_loop_gets_right_answers_and_adds_up(subject: Subject) ->
         (row,) = [row for row in run.breakdown.rows if row.name == model.name]
         assert set(row.part_ms) == set(ROW_PARTS)
         assert all(part >= 0 for part in row.part_ms.values())
+    # Two clients keep no more than all cores busy, and the networks' runs are work.
+    assert run.server_cpu_ms is not None
+    (transunet,) = [row for row in run.breakdown.rows if row.name == contract.TRANSUNET.name]
+    most_ms = 1000 * usable_cores() * 5 / run.summary.screenings  # 4 s, and the last answers
+    assert transunet.part_ms[INFERENCE] / 4 < run.server_cpu_ms < most_ms
 
 
 async def test_a_query_of_several_images_is_divided_by_image(subject: Subject) -> None:

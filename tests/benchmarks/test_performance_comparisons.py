@@ -15,6 +15,7 @@ from small_results import (
 )
 from thyroid_benchmarks.performance_comparisons import (
     best_table,
+    cpu_table,
     cross_check_table,
     rates_table,
     ratios_table,
@@ -50,6 +51,14 @@ def test_rates_have_their_range_and_their_verdicts() -> None:
     assert "2 rounds of 12 s a point" in text
     assert "**INVALID: 1 runs** (drift 1). Their figures are left out." in text
     assert "**absent was not measured to the end**: it did not start." in text
+
+
+def test_processor_time_is_set_beside_ours() -> None:
+    head, _, ours, other, absent = lines(cpu_table(PEERS, "peers"))
+    assert head.startswith("| server | processor time, ms, 1 client |")
+    assert ours.startswith("| ours | 100.0 (90.0 to 110.0) | 62.5 (")
+    assert "| 0.900 (0.800 to 1.000) |" in other
+    assert absent == "| absent | – | – | – | – |"  # noqa: RUF001
 
 
 def test_ratios_leave_ours_out() -> None:

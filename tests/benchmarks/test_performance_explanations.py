@@ -101,6 +101,8 @@ def test_the_best_peer_is_named_with_its_share_of_the_floor() -> None:
     assert "ours has 8.00 screenings/s, 0.800 of the floor" in text.replace("Ours", "ours")
     assert "quick, the best by its median, 9.50 screenings/s, 0.950 of the floor" in text
     assert "110.0 are the steps at work" in text
+    told = "takes 125.0 ms of processor time of our server, and 105.3 ms of quick"
+    assert told in text
     tail = explanations.of_best(peers(), document(), 1, "p95_ms")
     assert tail.startswith("Ours has 500.0 ms, and slow, the best by its median, 500.0 ms")
 

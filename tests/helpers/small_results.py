@@ -12,6 +12,9 @@ DRIFTED = {
 }
 
 
+FIGURES = ("rate_per_s", "p50_ms", "p95_ms", "server_cpu_ms")
+
+
 def estimate(value: float, low: float | None, high: float | None) -> dict[str, float | None]:
     return {"value": value, "low": low, "high": high}
 
@@ -53,6 +56,7 @@ def run(
         "efficiency": efficiency,
         "pipeline_efficiency": None,
         "core_use": None,
+        "server_cpu_ms": 1000.0 / rate,
         **parts,
     }
 
@@ -60,7 +64,7 @@ def run(
 def document(**parts: Any) -> dict[str, Any]:
     """A result with these parts in the place of the empty ones."""
     return {
-        "schema": 2,
+        "schema": 3,
         "started": "2026-01-01T00:00:00+00:00",
         "machine": {
             "processor": "Abacus",
@@ -115,14 +119,15 @@ def point(
         "rate_per_s": estimate(rate, rate - 0.5, rate + 0.5),
         "p50_ms": estimate(300.0, 290.0, 310.0),
         "p95_ms": estimate(500.0, 490.0, 510.0),
-        "ratios": {name: ratio(over_ours, 0.1) for name in ("rate_per_s", "p50_ms", "p95_ms")},
+        "server_cpu_ms": estimate(1000.0 / rate, 900.0 / rate, 1100.0 / rate),
+        "ratios": {name: ratio(over_ours, 0.1) for name in FIGURES},
         "runs": [{"round": 0, **run(title, rate, verdict=verdict)} for verdict in verdicts],
     }
 
 
 def missing_point(clients: int) -> dict[str, Any]:
     """Of a contestant that was not measured."""
-    nothing = dict.fromkeys(("rate_per_s", "p50_ms", "p95_ms"))
+    nothing = dict.fromkeys(FIGURES)
     return {"clients": clients, "counted": 0, **nothing, "ratios": nothing, "runs": []}
 
 
