@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from thyroid_benchmarks.markdown import is_scenario
 from thyroid_benchmarks.peer_list import OURS, TUTORIAL
 
 PARTS = ("layouts", "peers", "cross_check")
-SUITE = "suite"
+SUITE, SOAK = "suite", "soak"
 _PERCENTILES = ("50", "95")
 
 
@@ -25,17 +26,22 @@ def split(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         result: As `results.read_result` returns it.
 
     Returns:
-        By the part's name, `SUITE` for runs, floor and knee. A part that was not measured is
-        missing, and so is a comparison with the tutorial's ensemble alone, which a suite without
-        peers has: what is kept of the peers stays.
+        By the part's name, `SUITE` for runs, floor and knee, `SOAK` for a soak among the runs: it
+        takes long and is measured apart, so that a shorter suite must not take its place. A part
+        that was not measured is missing, and so is a comparison with the tutorial's ensemble alone,
+        which a suite without peers has: what is kept of the peers stays.
 
     Raises:
         ValueError: The result has no part.
     """
     head = {name: value for name, value in result.items() if name not in PARTS}
     found = {}
-    if result["runs"]:
-        found[SUITE] = head
+    soaks = [run for run in result["runs"] if is_scenario(run, SOAK)]
+    runs = [run for run in result["runs"] if run not in soaks]
+    if runs:
+        found[SUITE] = {**head, "runs": runs}
+    if soaks:
+        found[SOAK] = {**head, "floor": None, "runs": soaks, "knee": None}
     for part in PARTS:
         if part in result and not _is_of_the_tutorial_alone(result[part]):
             empty: dict[str, Any] = {"floor": None, "runs": [], "knee": None}

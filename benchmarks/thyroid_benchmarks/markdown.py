@@ -44,13 +44,18 @@ def share_cell(verdicts: Sequence[str]) -> str:
 
 
 def find_run(document: Document, name: str) -> Mapping[str, Any] | None:
-    """Return the run of a scenario, by the beginning of its name; None without one.
-
-    A closed loop has its whole name, such as `8 clients`; of an open one the rate is left out.
-    """
+    """Return the first run of a scenario; None without one."""
     for run in document["runs"]:
-        called = run["scenario"]["name"]
-        if called == name or called.startswith(f"{name} at "):
+        if is_scenario(run, name):
             found: Mapping[str, Any] = run
             return found
     return None
+
+
+def is_scenario(run: Mapping[str, Any], name: str) -> bool:
+    """Whether a run is one of a scenario, by the beginning of its name.
+
+    A closed loop has its whole name, such as `8 clients`; of an open one the rate is left out.
+    """
+    called: str = run["scenario"]["name"]
+    return called == name or called.startswith(f"{name} at ")

@@ -121,9 +121,9 @@ def of_tutorial(found: Mapping[str, Any], suite: Document, clients: int) -> str:
     return _sentences([f"ours has {ours}, and the tutorial's ensemble {theirs}"])
 
 
-def of_soak(suite: Document) -> str:
+def of_soak(soak: Document) -> str:
     """Which requests failed, and how fast the memory grew."""
-    run = find_run(suite, "soak")
+    run = find_run(soak, "soak")
     if run is None:
         return NOTHING
     kinds = ", ".join(f"{kind} {count}" for kind, count in run["summary"]["failures"].items())

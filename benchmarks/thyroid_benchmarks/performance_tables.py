@@ -28,9 +28,17 @@ ALONE, CROWD = "single-stream", "8 clients"
 NETWORKS, PIPELINE = "networks alone", "whole pipeline"
 
 
-def origin_table(suite: Document, layouts: Document, peers: Document, cross_check: Document) -> str:
+def origin_table(
+    suite: Document, layouts: Document, peers: Document, cross_check: Document, soak: Document
+) -> str:
     """Say when, on what and with what each document was measured; once where all say the same."""
-    documents = {"suite": suite, "layouts": layouts, "peers": peers, "cross-check": cross_check}
+    documents = {
+        "suite": suite,
+        "layouts": layouts,
+        "peers": peers,
+        "cross-check": cross_check,
+        "soak": soak,
+    }
     facts = {name: _facts(document) for name, document in documents.items()}
     rows = []
     for label in facts["suite"]:
@@ -196,7 +204,7 @@ def soak_table(document: Document) -> str:
     """The soak and the memory of the server and all of its processes during it."""
     run = find_run(document, "soak")
     if run is None:
-        return "These figures hold no soak: only the full form runs one."
+        return f"A soak was {NOT_MEASURED}."
     memory = run["observed"]["memory"]
     held = [size / _BYTES_PER_GIB for size in memory["resident_bytes"]] if memory else []
     rows = [

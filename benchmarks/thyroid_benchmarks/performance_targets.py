@@ -97,14 +97,17 @@ class Target:
         return value >= self.wanted if self.at_least else value <= self.wanted
 
 
-def target_table(suite: Document, layouts: Document, peers: Document, cross_check: Document) -> str:
+def target_table(
+    suite: Document, layouts: Document, peers: Document, cross_check: Document, soak: Document
+) -> str:
     """Every target with what was measured and whether it was met; and why where it was not.
 
     Args:
-        suite: A result with runs and floor; a soak counts where there is one.
+        suite: A result with runs and floor.
         layouts: A result with the part `layouts`.
         peers: With the part `peers`.
         cross_check: With the part `cross_check`.
+        soak: With the run of a soak.
     """
     targets = [
         *_over_best(layouts["layouts"], suite, "best_fixed", "the best fixed layout's"),
@@ -113,7 +116,7 @@ def target_table(suite: Document, layouts: Document, peers: Document, cross_chec
         *_tails(peers["peers"], suite),
         over_tutorial(peers["peers"], suite),
         _offline(suite),
-        *_soak(suite),
+        *_soak(soak),
         _agreement(cross_check["cross_check"]),
     ]
     head = ["target", "wanted", "measured", "met", "VALID runs"]
@@ -244,14 +247,14 @@ def _offline(suite: Document) -> Target:
     return Target("rate offline", LEAST_CASES_PER_S, True, rate, _words(run), 2, unit, why=why)
 
 
-def _soak(suite: Document) -> list[Target]:
-    run = find_run(suite, "soak")
+def _soak(soak: Document) -> list[Target]:
+    run = find_run(soak, "soak")
     failed = growth = None
     if run is not None:
         failed = _exact(sum(run["summary"]["failures"].values()))
         memory = run["observed"]["memory"]
         growth = None if memory is None else _exact(memory["growth"])
-    why, name = explanations.of_soak(suite), "growth of memory in the soak, as a share"
+    why, name = explanations.of_soak(soak), "growth of memory in the soak, as a share"
     return [
         Target("failures in the soak", 0, False, failed, _words(run), 0, why=why),
         Target(name, MOST_GROWTH, False, growth, _words(run), why=why),

@@ -61,6 +61,17 @@ def test_tables_are_those_of_the_whole() -> None:
         assert "windows" not in json.dumps(kept)
 
 
+def test_a_soak_has_a_file_of_its_own() -> None:
+    soak, crowd = run("soak at 12/s", 12.0), run("8 clients", 16.0)
+    both = split(document(floor=FLOOR, runs=[crowd, soak]))
+    assert sorted(both) == ["soak", "suite"]
+    assert both["suite"]["runs"] == [crowd]
+    assert both["soak"]["runs"] == [soak]
+    assert both["soak"]["floor"] is None
+    # Alone it takes no suite's place.
+    assert sorted(split(document(runs=[soak]))) == ["soak"]
+
+
 def test_the_command_replaces_what_was_measured_anew(tmp_path: Path) -> None:
     result, into = tmp_path / "result.json", tmp_path / "kept"
     result.write_text(json.dumps(WHOLE))
@@ -92,7 +103,7 @@ def test_a_result_without_a_part_is_refused(tmp_path: Path) -> None:
     assert "neither scenarios nor a comparison" in done.output
 
 
-@pytest.mark.parametrize("part", ["suite", "layouts", "peers", "cross_check"])
+@pytest.mark.parametrize("part", ["suite", "layouts", "peers", "cross_check", "soak"])
 def test_the_kept_files_are_small_and_readable(checkout: Path, part: str) -> None:
     path = checkout / "docs" / "figures" / "performance" / f"{part}.json"
     assert path.stat().st_size < 300_000

@@ -152,6 +152,7 @@ def test_the_table_explains_what_was_missed_and_nothing_else() -> None:
         document(layouts=comparison("best_fixed", {1: (1.0, 1.0)}, [])),
         document(peers=peers()),
         document(cross_check=checked(100.0, 101.0, agrees=True, reasons=[])),
+        document(),
     )
     _, _, told = text.partition("Those that were missed:")
     missed = [line.partition(":")[0].removeprefix("- ") for line in told.split("\n") if line]

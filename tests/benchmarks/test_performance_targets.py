@@ -115,7 +115,7 @@ def test_a_ratio_without_a_valid_round_is_not_judged() -> None:
 
 
 def test_every_target_has_its_line() -> None:
-    found = rows(target_table(SUITE, LAYOUTS, PEERS, CROSS_CHECK))
+    found = rows(target_table(SUITE, LAYOUTS, PEERS, CROSS_CHECK, document()))
     assert found["rate over the best fixed layout's, 1 client"] == [
         "at least 0.95",
         "1.010 (0.990 to 1.030)",
@@ -162,15 +162,14 @@ def test_every_target_has_its_line() -> None:
 def test_a_soak_is_judged(growth: float, failures: dict[str, int], met: list[str]) -> None:
     memory: dict[str, Any] = {"growth": growth, "slope_mb_per_hour": None, "resident_bytes": []}
     soak = run("soak at 10/s", 10.0, failures=failures, observed={"memory": memory})
-    suite: dict[str, Any] = {**SUITE, "runs": [*SUITE["runs"], soak]}
-    found = rows(target_table(suite, LAYOUTS, PEERS, CROSS_CHECK))
+    found = rows(target_table(SUITE, LAYOUTS, PEERS, CROSS_CHECK, document(runs=[soak])))
     assert [cells[2] for name, cells in found.items() if "soak" in name] == met
 
 
 def test_peers_that_could_not_be_had_are_not_measured() -> None:
     nothing = {"clients": 8, "rate": None, "p95": None}
     peers = document(peers={**PEERS["peers"], "best_peer": [nothing], "contestants": []})
-    found = rows(target_table(SUITE, LAYOUTS, peers, CROSS_CHECK))
+    found = rows(target_table(SUITE, LAYOUTS, peers, CROSS_CHECK, document()))
     for name, cells in found.items():
         if "peer" in name or "tutorial" in name:
             assert cells[1:3] == ["not measured", "not measured"], name
