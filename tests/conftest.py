@@ -1,12 +1,14 @@
-"""What all folders share: the checkout, the real server and the offline pipeline."""
+"""What all folders share: the checkout, the real server, the offline pipeline, other networks."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
@@ -63,3 +65,28 @@ def server(model_repository: Path) -> Iterator[EmbeddedTriton]:
 def offline(model_repository: Path) -> OfflinePipeline:
     """The same screening in PyTorch, without Triton."""
     return OfflinePipeline.from_repository(model_repository)
+
+
+@pytest.fixture(scope="session")
+def int8_repository(tmp_path_factory: pytest.TempPathFactory, model_repository: Path) -> Path:
+    """A copy of the shipped repository with its ResNet-18 in INT8, as a user makes it."""
+    from thyroid_export.cli import main  # noqa: PLC0415  # onnx
+
+    folder = tmp_path_factory.mktemp("int8") / "models"
+    shutil.copytree(
+        model_repository, folder, ignore=shutil.ignore_patterns("__pycache__", "*.plan*")
+    )
+    arguments = ["--model-repository", str(model_repository), "--precision", "int8"]
+    result = CliRunner().invoke(main, ["onnx", *arguments, "--out", str(folder)])
+    assert result.exit_code == 0, result.output
+    assert "resnet18/1/model.onnx: int8\n" in result.output
+    assert "transunet" not in result.output
+    return folder
+
+
+@pytest.fixture(scope="session")
+def miniature_repository(tmp_path_factory: pytest.TempPathFactory, model_repository: Path) -> Path:
+    """A model repository whose networks run in milliseconds; no test changes it."""
+    from small_repository import make_repository  # noqa: PLC0415  # torch's exporter
+
+    return make_repository(tmp_path_factory.mktemp("miniature") / "models", model_repository)

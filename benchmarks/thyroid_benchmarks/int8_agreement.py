@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from thyroid_export.gate import INT8_GATE
 from thyroid_export.mixed_parity import Agreement, ImageSet, judge
 from thyroid_export.parity import Arrays
 from thyroid_pipeline import contract
@@ -15,11 +16,6 @@ from thyroid_pipeline.nodules import find_nodules
 from thyroid_training.dataset import Sample
 from thyroid_training.mask_agreement import dice
 from thyroid_training.weighted_metrics import auroc
-
-# Three to four times as loose as those of half precision.
-DICE_FROM = 0.98
-MALIGNANCY_WITHIN = 0.03
-SCORE_WITHIN = 0.15
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,10 @@ class MaskAgreement:
     @property
     def holds(self) -> bool:
         """Whether masks and scores agree as well as was wanted."""
-        return self.mean_dice >= DICE_FROM and self.largest_score_move <= SCORE_WITHIN
+        return (
+            self.mean_dice >= INT8_GATE.dice_from
+            and self.largest_score_move <= INT8_GATE.score_within
+        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class MalignancyAgreement:
     @property
     def holds(self) -> bool:
         """Whether no malignancy moves further than was wanted."""
-        return self.largest_move <= MALIGNANCY_WITHIN
+        return self.largest_move <= INT8_GATE.malignancy_within
 
 
 def compare_masks(
@@ -142,4 +141,5 @@ def _figures(
     got: Arrays,
     parameters: contract.CropperParameters,
 ) -> dict[str, Agreement]:
-    return {each.figure: each for each in judge(model, images, wanted, got, parameters)}
+    figures = judge(model, images, wanted, got, parameters, gate=INT8_GATE)
+    return {each.figure: each for each in figures}

@@ -13,11 +13,9 @@ from typing import Any
 import click
 
 from thyroid_benchmarks.cli_parts import CHECKOUT
-from thyroid_benchmarks.int8_agreement import DICE_FROM, MALIGNANCY_WITHIN, SCORE_WITHIN
-from thyroid_benchmarks.int8_graph import SETTINGS
 from thyroid_benchmarks.int8_images import TrialImages, gather_images
-from thyroid_benchmarks.int8_quantise import PERCENTILE
 from thyroid_benchmarks.int8_run import THREADS, try_network
+from thyroid_benchmarks.int8_settings import SETTINGS
 from thyroid_benchmarks.int8_table import int8_table
 from thyroid_benchmarks.machine import (
     describe_commit,
@@ -26,8 +24,10 @@ from thyroid_benchmarks.machine import (
     others_share,
 )
 from thyroid_benchmarks.references import weights_digest
+from thyroid_export.gate import INT8_GATE
+from thyroid_export.int8_ranges import RANGE_PHANTOMS
 
-SCHEMA = 1
+SCHEMA = 2
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 # What makes products of INT8 fast, as Linux names it: on x86-64, and on 64-bit ARM.
 _INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
@@ -51,13 +51,12 @@ _INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 @click.option(
     "--calibration",
     type=_FOLDER,
-    help="Folder of images to find ranges over, beside phantoms.  [default: of --data, images of "
-    "patients that are not judged by]",
+    help="Folder of images to find ranges over, beside phantoms.",
 )
 @click.option(
     "--calibration-limit",
     type=click.IntRange(1),
-    default=16,
+    default=RANGE_PHANTOMS,
     show_default=True,
     help="Find ranges over so many phantoms, and at most so many images.",
 )
@@ -118,12 +117,11 @@ def trial_document(repository: Path, images: TrialImages, rounds: int) -> dict[s
             "threads": THREADS,
             "rounds": rounds,
             "calibration": images.calibration_text(),
-            "percentile": PERCENTILE,
             "phantoms": images.phantoms,
             "outlined_images": len(images.samples),
-            "dice_from": DICE_FROM,
-            "score_within": SCORE_WITHIN,
-            "malignancy_within": MALIGNANCY_WITHIN,
+            "dice_from": INT8_GATE.dice_from,
+            "score_within": INT8_GATE.score_within,
+            "malignancy_within": INT8_GATE.malignancy_within,
         },
     }
     with tempfile.TemporaryDirectory() as folder:

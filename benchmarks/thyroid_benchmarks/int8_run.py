@@ -20,14 +20,10 @@ from thyroid_benchmarks.int8_agreement import (
     malignancy_auroc,
     outline_dice,
 )
-from thyroid_benchmarks.int8_graph import Setting
-from thyroid_benchmarks.int8_images import (
-    TrialImages,
-    calibration_regions,
-    outlined_regions,
-    sample_frames,
-)
-from thyroid_benchmarks.int8_quantise import fold, quantise
+from thyroid_benchmarks.int8_images import TrialImages, outlined_regions, sample_frames
+from thyroid_benchmarks.int8_settings import OFFERED
+from thyroid_export.int8_quantise import Setting, fold, quantise
+from thyroid_export.int8_ranges import range_inputs
 from thyroid_export.mixed_parity import ImageSet, phantom_regions, run_rows, segmentation_set
 from thyroid_export.parity import Arrays, open_session
 from thyroid_export.parity_inputs import phantom_frames
@@ -85,17 +81,6 @@ def judged_regions(images: TrialImages, parameters: contract.CropperParameters) 
     )
 
 
-def calibration_set(model: contract.Model, images: TrialImages, repository: Path) -> ImageSet:
-    """Inputs of a network to find ranges over.
-
-    Raises:
-        ValueError: TransUNet finds no region for ResNet-18.
-    """
-    if model == contract.RESNET18:
-        return calibration_regions(images.calibration, repository)
-    return ImageSet("frames", [np.concatenate([each.frames for each in images.calibration])])
-
-
 def try_network(
     model: contract.Model,
     settings: Sequence[Setting],
@@ -117,7 +102,8 @@ def try_network(
 
     Returns:
         `fp32` with its milliseconds and what its answers are worth, and `settings`: for each its
-        milliseconds, their ratio to FP32's of the same round, its agreement, and whether it passes.
+        milliseconds, their ratio to FP32's of the same round, its agreement, whether it passes,
+        and the name under which `thyroid-export onnx` offers it, or None.
 
     Raises:
         ParityError: There is nothing to compare.
@@ -126,7 +112,7 @@ def try_network(
     network = network_path(repository, model.name)
     folded = folder / f"{model.name}.{FP32}.onnx"
     fold(network, folded)
-    ranges = calibration_set(model, images, repository)
+    ranges = range_inputs(model, images.calibration, repository)
     made = {
         setting.name: quantise(
             folded, model, setting, ranges, folder / f"{model.name}.{setting.name}.onnx"
@@ -151,7 +137,8 @@ def try_network(
             {
                 "name": name,
                 "scope": setting.scope.value,
-                "calibration": setting.calibration.value,
+                "numbers": setting.numbers,
+                "offered": OFFERED.get((model, setting)),
                 "convolutions": made[name].convolutions,
                 "all_convolutions": made[name].all_convolutions,
                 "ms": _median(times_ms[name]),

@@ -67,28 +67,30 @@ def repository(*, model_repository: Path, check: bool) -> None:
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "bf16"]),
+    type=click.Choice(["fp32", "fp16", "bf16", "int8", "int8-symmetric"]),
     default="fp32",
     show_default=True,
-    help="fp32 is made of a run and served on a CPU; the others are made of the repository's fp32 "
-    "files, for plans.",
+    help="fp32 is made of a run; the others are made of the repository's fp32 files: fp16, bf16 "
+    "and int8-symmetric for plans, int8 for a CPU.",
 )
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for fp16 or bf16, laid out as the repository: give it to `thyroid-export engine`.",
+    help="Folder for all but fp32, laid out as the repository: give it to `thyroid-export engine`, "
+    "or with int8 in a copy of the repository to `thyroid-serve`.",
 )
 @click.option(
     "--model",
     "models",
     multiple=True,
     type=click.Choice([model.name for model in contract.NETWORKS]),
-    help="Write this network alone in fp16 or bf16; may be given several times.  [default: all]",
+    help="Write this network alone, in another precision than fp32; may be given several times.  "
+    "[default: all; resnet18 in int8 and int8-symmetric, in which transunet is refused]",
 )
 @click.option(
     "--data",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of images on which fp16 or bf16 must answer as fp32 does, beside phantoms.",
+    help="Folder of images on which the file must answer as fp32 does, beside phantoms.",
 )
 @click.option(
     "--data-limit",
@@ -105,15 +107,15 @@ def onnx(
     data: Path | None,
     data_limit: int | None,
 ) -> None:
-    """Export a trained network to ONNX, or the repository's networks to mixed precision.
+    """Export a trained network to ONNX, or the repository's networks to another precision.
 
     A run's network is compared with PyTorch, written into the repository and recorded in its
-    manifest. In fp16 or bf16 a network's masks and malignancies are compared with those in fp32,
-    and the file is written elsewhere, with the figures beside it.
+    manifest. In another precision than fp32 a network's masks and malignancies are compared with
+    those in fp32, and the file is written elsewhere, with the figures beside it.
     """
     if precision == "fp32":
-        mixed_only = {"--out": out, "--model": models, "--data": data, "--data-limit": data_limit}
-        _refuse(mixed_only, "--precision fp32, which goes from a run into the repository")
+        low_only = {"--out": out, "--model": models, "--data": data, "--data-limit": data_limit}
+        _refuse(low_only, "--precision fp32, which goes from a run into the repository")
         if run_folder is None:
             raise click.UsageError("--run is missing: the folder of a `thyroid-train` run")
         from thyroid_export.export_onnx import export_run
@@ -131,14 +133,15 @@ def onnx(
             f"--out is missing: --precision {precision} is not written into the repository"
         )
     from thyroid_export.export_mixed import export_mixed
-    from thyroid_export.mixed_precision import Precision
+    from thyroid_export.low_precision import LOW_PRECISIONS
     from thyroid_export.parity_inputs import folder_frames
 
+    low = LOW_PRECISIONS[precision]
     frames = None if data is None else folder_frames(data, data_limit)
     for model in contract.NETWORKS:
-        if models and model.name not in models:
+        if model.name not in (models or [each.name for each in low.networks]):
             continue
-        figures = export_mixed(model_repository, out, model, Precision(precision), data=frames)
+        figures = export_mixed(model_repository, out, model, low, data=frames)
         click.echo(f"wrote {network_path(out, model.name)}: {precision}")
         for figure in figures:
             click.echo(f"  {figure.describe()}")

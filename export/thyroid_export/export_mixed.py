@@ -1,4 +1,4 @@
-"""From the repository's FP32 networks to files in mixed precision, through a gate."""
+"""From the repository's FP32 networks to files in another precision, through a gate."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import onnx
 
-from thyroid_export.half_arithmetic import widen
+from thyroid_export.gate import Gate
 from thyroid_export.layer_report import compare_layers, describe_layers
+from thyroid_export.low_precision import LowPrecision, Written
 from thyroid_export.mixed_parity import (
     Agreement,
     ImageSet,
@@ -23,7 +24,6 @@ from thyroid_export.mixed_parity import (
     run_rows,
     segmentation_set,
 )
-from thyroid_export.mixed_precision import Precision, mix_precision
 from thyroid_export.parity import ParityError, open_session
 from thyroid_export.parity_inputs import Frames, phantom_frames
 from thyroid_pipeline import contract
@@ -32,13 +32,9 @@ from thyroid_training.offline import read_cropper_parameters
 
 PHANTOM_COUNT = 8
 
-# A node departs where its relative error is beyond so many roundings: about what a network of
-# fifty layers gathers where nothing goes wrong.
-_ROUNDINGS = 16
-
 
 def report_path(network: Path) -> Path:
-    """Where the figures of a file in mixed precision lie: beside it."""
+    """Where the figures of a file in another precision lie: beside it."""
     return network.with_name(f"{network.name}.json")
 
 
@@ -46,18 +42,18 @@ def export_mixed(
     repository: Path,
     out: Path,
     model: contract.Model,
-    precision: Precision,
+    precision: LowPrecision,
     *,
     data: Frames | None = None,
     phantom_count: int = PHANTOM_COUNT,
 ) -> list[Agreement]:
-    """Write a network of the repository in mixed precision, with its figures beside it.
+    """Write a network of the repository in another precision, with its figures beside it.
 
     Args:
         repository: With the network in FP32; it is left as it is.
         out: A folder that is laid out as the repository; made if it does not exist.
         model: A network of the contract.
-        precision: Of its products.
+        precision: One of `LOW_PRECISIONS`.
         data: Real images to compare on, beside phantoms.
         phantom_count: Number of phantoms, at least 2.
 
@@ -69,7 +65,8 @@ def export_mixed(
         FileNotFoundError: Its FP32 file is missing.
         ParityError: It does not answer as in FP32. The file stays for a look, as
             *.candidate.onnx, with figures of every layer beside it.
-        ValueError: `out` is the repository, where the FP32 file stands.
+        ValueError: `out` is the repository, where the FP32 file stands; or there is nothing to
+            find ranges over.
     """
     source, target = network_path(repository, model.name), network_path(out, model.name)
     if source.resolve() == target.resolve():
@@ -81,22 +78,23 @@ def export_mixed(
         raise FileNotFoundError(
             f"{source} does not exist: export it with `thyroid-export onnx --run FOLDER`"
         )
-    reference = onnx.load(source)
-    mixed = mix_precision(reference, precision)
+    written = precision.write(repository, model)
     made_of = file_sha256(source)
-    mixed.metadata_props.add(key=MADE_OF_KEY, value=made_of)
-    mixed.producer_name = reference.producer_name
+    written.network.metadata_props.add(key=MADE_OF_KEY, value=made_of)
+    reference = onnx.load(source)
+    written.network.producer_name = reference.producer_name
     candidate = target.with_suffix(".candidate.onnx")
     candidate.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(mixed, candidate)
+    onnx.save(written.network, candidate)
     facts: dict[str, object] = {
-        "precision": precision.value,
+        "precision": precision.name,
         "made_of_sha256": made_of,
         "sha256": file_sha256(candidate),
         "versions": {name: version(name) for name in ("onnx", "onnxscript", "onnxruntime")},
+        **written.facts,
     }
     sets = _image_sets(repository, model, data, phantom_count)
-    figures, refusal = _judge_sets(repository, model, source, widen(mixed), sets)
+    figures, refusal = _judge_sets(repository, model, written, precision.gate, sets)
     facts["agreement"] = [asdict(each) for each in figures]
     if refusal is None:
         _write(report_path(target), facts)
@@ -104,12 +102,12 @@ def export_mixed(
         report_path(candidate).unlink(missing_ok=True)
         return figures
     reason, inputs = refusal
-    layers = compare_layers(reference, mixed, widen(mixed), model, inputs)
+    layers = compare_layers(reference, written.network, written.runnable, model, inputs)
     report = report_path(candidate)
     _write(report, {**facts, "refused": reason, "layers": [asdict(each) for each in layers]})
     raise ParityError(
         f"{candidate} is not to be served: {reason}.\n"
-        f"{describe_layers(layers, _ROUNDINGS * precision.roundoff)}\n"
+        f"{describe_layers(layers, precision.departure)}\n"
         f"Every layer stands in {report}; take another --precision, or stay with FP32"
     )
 
@@ -127,18 +125,19 @@ def _image_sets(
 def _judge_sets(
     repository: Path,
     model: contract.Model,
-    source: Path,
-    runnable: onnx.ModelProto,
+    written: Written,
+    gate: Gate,
     sets: Sequence[ImageSet],
 ) -> tuple[list[Agreement], tuple[str, Inputs] | None]:
     """The figures of all sets; where they do not hold, why, and the image that shows it best."""
     parameters = read_cropper_parameters(repository)
-    before, after = open_session(source), open_session(runnable.SerializeToString())
+    before = open_session(network_path(repository, model.name))
+    after = open_session(written.runnable.SerializeToString(), optimise=written.optimise)
     figures: list[Agreement] = []
     for images in sets:
         wanted, got = (run_rows(session, model, images) for session in (before, after))
         try:
-            found = judge(model, images, wanted, got, parameters)
+            found = judge(model, images, wanted, got, parameters, gate=gate)
         except ParityError as error:
             return figures, (str(error), images.rows()[0])
         figures += found

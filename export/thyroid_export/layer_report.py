@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from thyroid_export.engine_graph import Graph, label
 from thyroid_export.mixed_precision import Precision
@@ -23,7 +23,8 @@ class Layer:
     Attributes:
         node: Its operator and name.
         tensor: What it gives.
-        precision: `fp32`, `fp16` or `bf16`: the type of what it gives.
+        precision: `fp32`, `fp16` or `bf16`: the type of what it gives; `int8` where it takes
+            what was in INT8.
         largest: The largest number of the FP32 graph's result, without its sign.
         difference: The largest difference.
         relative_error: Root mean square of the differences over that of the FP32 graph's result;
@@ -49,8 +50,8 @@ def compare_layers(
 
     Args:
         reference: In FP32.
-        mixed: Made of it by `mix_precision`.
-        runnable: Made of that by `widen`.
+        mixed: Made of it, in another precision.
+        runnable: What answers as that does, see `low_precision.Written`.
         model: Of the contract.
         inputs: One array for each of its inputs, batch axis first.
 
@@ -65,13 +66,11 @@ def compare_layers(
         if name in before.makers and before.types.get(name) == TensorProto.FLOAT
     ]
     feeds = {tensor.name: array for tensor, array in zip(model.inputs, inputs, strict=True)}
-    wanted, got = (
-        dict(zip(names, open_session(_reveal(each, names)).run(names, feeds), strict=True))
-        for each in (reference, runnable)
-    )
+    wanted = _run(reference, names, feeds)
+    got = _run(runnable, [_as_taken(graph, name) for name in names], feeds)
     return [
-        _compare(label(graph.makers[name]), name, graph.types[name], wanted[name], got[name])
-        for name in names
+        _compare(graph.makers[name], name, _precision(graph, name), first, second)
+        for name, first, second in zip(names, wanted, got, strict=True)
     ]
 
 
@@ -99,6 +98,25 @@ def _line(layer: Layer) -> str:
     )
 
 
+def _run(
+    model: onnx.ModelProto, names: Sequence[str], feeds: Mapping[str, npt.NDArray[np.generic]]
+) -> list[npt.NDArray[np.float32]]:
+    session = open_session(_reveal(model, names))
+    answers: list[npt.NDArray[np.float32]] = session.run(names, feeds)
+    return answers
+
+
+def _as_taken(graph: Graph, tensor: str) -> str:
+    """The name under which others take a tensor: behind its way through INT8, where it has one.
+
+    There alone an activation shows that has become the range of what is quantised.
+    """
+    for kind in ("QuantizeLinear", "DequantizeLinear"):
+        made = (node for node in graph.proto.node if node.op_type == kind)
+        tensor = next((node.output[0] for node in made if node.input[0] == tensor), tensor)
+    return tensor
+
+
 def _reveal(model: onnx.ModelProto, names: Sequence[str]) -> bytes:
     """The model with tensors among its outputs."""
     shown = onnx.ModelProto()
@@ -112,10 +130,18 @@ def _reveal(model: onnx.ModelProto, names: Sequence[str]) -> bytes:
     return shown.SerializeToString()
 
 
+def _precision(graph: Graph, tensor: str) -> str:
+    makers = (graph.makers.get(name) for name in graph.makers[tensor].input)
+    if any(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers):
+        return "int8"
+    names = {each.element_type: each.value for each in Precision}
+    return names.get(graph.types[tensor], "fp32")
+
+
 def _compare(
-    node: str,
+    node: NodeProto,
     tensor: str,
-    kind: int,
+    precision: str,
     wanted: npt.NDArray[np.float32],
     got: npt.NDArray[np.float32],
 ) -> Layer:
@@ -126,11 +152,10 @@ def _compare(
     scale = float(np.sqrt(np.mean(first[both] ** 2))) if both.any() else 0.0
     error = float(np.sqrt(np.mean(differences**2))) if both.any() else 0.0
     relative = 0.0 if error == 0 else error / scale if scale else float("inf")
-    names = {each.element_type: each.value for each in Precision}
     return Layer(
-        node,
+        label(node),
         tensor,
-        names.get(kind, "fp32"),
+        precision,
         float(np.abs(first[both]).max(initial=0.0)),
         float("inf") if missing.any() else float(np.abs(differences).max(initial=0.0)),
         float("inf") if missing.any() else relative,

@@ -1,4 +1,4 @@
-"""Whether a network in mixed precision answers as in FP32, by what matters: masks, malignancy."""
+"""Whether a network in another precision answers as in FP32, by what matters: masks, malignancy."""
 
 from __future__ import annotations
 
@@ -10,27 +10,18 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from thyroid_export.gate import Gate
 from thyroid_export.parity import Arrays, Parity, ParityError, compare, open_session, run_session
 from thyroid_export.parity_inputs import Frames, parity_inputs
 from thyroid_pipeline import contract
 from thyroid_pipeline.crop import crop_nodule
 from thyroid_pipeline.letterbox import Geometry
 from thyroid_pipeline.nodules import find_nodules
+from thyroid_pipeline.plan_manifest import network_path
 from thyroid_training.mask_agreement import dice
 from thyroid_training.offline import read_cropper_parameters
 
 Inputs = list[npt.NDArray[np.generic]]
-
-# Smallest mean Dice of the masks in the images' own pixels, over images with a nodule in either.
-DICE_FROM = 0.995
-# Largest differences of any image. That of the score, whose limit is 1, is ours: a verdict turns
-# only for frames so near to the limit. The others are reported, and bind nobody.
-LIMITS = {
-    contract.MALIGNANCY.name: 0.01,
-    contract.OOD_SCORE.name: 0.05,
-    contract.EVIDENCE.name: float("inf"),
-    contract.DECISION.name: float("inf"),
-}
 
 
 @dataclass(frozen=True)
@@ -104,23 +95,40 @@ def classification_set(frames: Frames, repository: Path) -> ImageSet:
     Args:
         frames: Of images.
         repository: With the TransUNet in FP32 and the cropper's config.
+
+    Raises:
+        FileNotFoundError: The repository has no TransUNet.
     """
+    network = network_path(repository, contract.TRANSUNET.name)
+    if not network.is_file():
+        raise FileNotFoundError(
+            f"{network} does not exist, and it is TransUNet that finds the regions which ResNet-18 "
+            "is given: export it with `thyroid-export onnx --run FOLDER`"
+        )
     parameters = read_cropper_parameters(repository)
-    network = repository / contract.TRANSUNET.name / contract.MODEL_VERSION / contract.ONNX_FILE
     answers = run_rows(open_session(network), contract.TRANSUNET, segmentation_set(frames))
     maps = answers[contract.NODULE_PROBABILITY.name]
     crops = [
         crop_nodule(frame[0], probability[0].astype(np.uint8), geometry, parameters)
         for frame, probability, geometry in zip(frames.frames, maps, frames.geometries, strict=True)
     ]
-    return ImageSet(
-        frames.source,
-        [
-            np.stack([crop.roi for crop in crops])[:, np.newaxis],
-            np.array([[crop.nodule_found] for crop in crops], np.bool_),
-            np.zeros((len(crops), *contract.OOD_SCORE.shape), np.float32),
-        ],
-    )
+    regions, _, scores = in_distribution(np.stack([crop.roi for crop in crops])[:, np.newaxis])
+    found = np.array([[crop.nodule_found] for crop in crops], np.bool_)
+    return ImageSet(frames.source, [regions, found, scores])
+
+
+def in_distribution(regions: npt.NDArray[np.generic]) -> Inputs:
+    """Regions as inputs of `contract.RESNET18`, each of a nodule in a familiar frame.
+
+    Args:
+        regions: UINT8 [count, *ROI.shape].
+    """
+    count = len(regions)
+    return [
+        regions,
+        np.ones((count, *contract.NODULE_FOUND.shape), np.bool_),
+        np.zeros((count, *contract.OOD_SCORE.shape), np.float32),
+    ]
 
 
 def run_rows(session: Any, model: contract.Model, images: ImageSet) -> Arrays:
@@ -139,6 +147,8 @@ def judge(
     wanted: Arrays,
     got: Arrays,
     parameters: contract.CropperParameters,
+    *,
+    gate: Gate,
 ) -> list[Agreement]:
     """Compare a network's answers on one set of images.
 
@@ -146,8 +156,9 @@ def judge(
         model: A network of the contract.
         images: What it was given.
         wanted: In FP32, outputs by name.
-        got: In mixed precision.
+        got: In the other precision.
         parameters: The cropper's, by which a mask is made.
+        gate: What the answers are held to.
 
     Returns:
         Its figures.
@@ -157,12 +168,13 @@ def judge(
     """
     figures = []
     if contract.NODULE_PROBABILITY in model.outputs:
-        figures.append(_judge_masks(images, wanted, got, parameters))
-    names = [tensor.name for tensor in model.outputs if tensor.name in LIMITS]
+        figures.append(_judge_masks(images, wanted, got, parameters, gate.dice_from))
+    limits = gate.limits()
+    names = [tensor.name for tensor in model.outputs if tensor.name in limits]
     parities = compare(
         {name: wanted[name] for name in names},
         {name: got[name] for name in names},
-        {name: LIMITS[name] for name in names},
+        {name: limits[name] for name in names},
     )
     return figures + [_of_parity(parity, images, wanted, got) for parity in parities]
 
@@ -184,7 +196,11 @@ def _of_parity(parity: Parity, images: ImageSet, wanted: Arrays, got: Arrays) ->
 
 
 def _judge_masks(
-    images: ImageSet, wanted: Arrays, got: Arrays, parameters: contract.CropperParameters
+    images: ImageSet,
+    wanted: Arrays,
+    got: Arrays,
+    parameters: contract.CropperParameters,
+    dice_from: float,
 ) -> Agreement:
     name, found = contract.NODULE_PROBABILITY.name, {}
     for row, geometry in enumerate(images.geometries):
@@ -203,7 +219,7 @@ def _judge_masks(
         )
     worst_row, worst = min(found.items(), key=lambda item: item[1])
     mean = float(np.mean(list(found.values())))
-    bound = f"mean at least {DICE_FROM:g}"
+    bound = f"mean at least {dice_from:g}"
     return Agreement(
-        images.source, "dice", len(found), mean, worst, worst_row, bound, mean >= DICE_FROM
+        images.source, "dice", len(found), mean, worst, worst_row, bound, mean >= dice_from
     )

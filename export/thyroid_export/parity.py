@@ -138,14 +138,19 @@ def run_onnx(
     return run_session(open_session(path), model, inputs)
 
 
-def open_session(network: Path | bytes) -> Any:
+def open_session(network: Path | bytes, *, optimise: bool = True) -> Any:
     """An ONNX Runtime session on the CPU.
 
     Args:
         network: The ONNX file, or what it holds.
+        optimise: Whether the runtime may rewrite the graph; if not, each node is computed as it
+            stands, and what is dequantised is multiplied in FP32.
     """
     source = network if isinstance(network, bytes) else str(network)
-    return onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
 def run_session(

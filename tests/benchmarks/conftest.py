@@ -1,14 +1,10 @@
-"""A server of known capacity, networks of a few weights.
-
-The server's clock jumps: minutes of load in no time, always the same.
-"""
+"""A server of known capacity, whose clock jumps: minutes of load in no time, always the same."""
 
 from __future__ import annotations
 
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -100,11 +96,3 @@ def play() -> Play[Any]:
 def fake_server() -> type[FakeServer]:
     """The server above, to be made with the time of the loop that `play` gives."""
     return FakeServer
-
-
-@pytest.fixture(scope="session")
-def miniature_repository(tmp_path_factory: pytest.TempPathFactory, model_repository: Path) -> Path:
-    """A model repository whose networks run in milliseconds; no test changes it."""
-    from small_repository import make_repository  # noqa: PLC0415  # torch's exporter
-
-    return make_repository(tmp_path_factory.mktemp("miniature") / "models", model_repository)

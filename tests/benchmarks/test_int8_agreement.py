@@ -10,9 +10,6 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from thyroid_benchmarks.int8_agreement import (
-    DICE_FROM,
-    MALIGNANCY_WITHIN,
-    SCORE_WITHIN,
     MalignancyAgreement,
     MaskAgreement,
     compare_malignancies,
@@ -20,7 +17,7 @@ from thyroid_benchmarks.int8_agreement import (
     malignancy_auroc,
     outline_dice,
 )
-from thyroid_export import mixed_parity
+from thyroid_export.gate import HALF_GATE, INT8_GATE
 from thyroid_export.mixed_parity import ImageSet
 from thyroid_pipeline import contract
 from thyroid_pipeline.letterbox import Geometry
@@ -68,19 +65,19 @@ def test_masks_and_scores() -> None:
 
 
 def test_the_bounds_are_what_decides() -> None:
-    masks = MaskAgreement("phantoms", 9, DICE_FROM, 0.2, 9, 0, SCORE_WITHIN)
+    masks = MaskAgreement("phantoms", 9, INT8_GATE.dice_from, 0.2, 9, 0, INT8_GATE.score_within)
     assert masks.holds
-    assert not replace(masks, mean_dice=DICE_FROM - 1e-6).holds
-    assert not replace(masks, largest_score_move=SCORE_WITHIN + 1e-6).holds
-    scores = MalignancyAgreement("phantoms", 9, 0.001, MALIGNANCY_WITHIN, 0)
+    assert not replace(masks, mean_dice=INT8_GATE.dice_from - 1e-6).holds
+    assert not replace(masks, largest_score_move=INT8_GATE.score_within + 1e-6).holds
+    scores = MalignancyAgreement("phantoms", 9, 0.001, INT8_GATE.malignancy_within, 0)
     assert scores.holds
-    assert not replace(scores, largest_move=MALIGNANCY_WITHIN + 1e-6).holds
+    assert not replace(scores, largest_move=INT8_GATE.malignancy_within + 1e-6).holds
 
 
 def test_the_bounds_are_looser_than_those_of_half_precision() -> None:
-    assert DICE_FROM < mixed_parity.DICE_FROM
-    assert mixed_parity.LIMITS[contract.MALIGNANCY.name] < MALIGNANCY_WITHIN
-    assert mixed_parity.LIMITS[contract.OOD_SCORE.name] < SCORE_WITHIN
+    assert INT8_GATE.dice_from < HALF_GATE.dice_from
+    assert HALF_GATE.malignancy_within < INT8_GATE.malignancy_within
+    assert HALF_GATE.score_within < INT8_GATE.score_within
 
 
 def regions_of(malignancies: list[float], decisions: list[int]) -> dict[str, Any]:

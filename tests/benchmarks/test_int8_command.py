@@ -13,11 +13,10 @@ from click.testing import CliRunner, Result
 from small_results import estimate
 from small_sets import DDTI_ROWS, write_sets
 from thyroid_benchmarks.int8_command import int8_instructions, main
-from thyroid_benchmarks.int8_graph import SETTINGS
-from thyroid_benchmarks.int8_images import gather_images, spread
+from thyroid_benchmarks.int8_images import gather_images
+from thyroid_benchmarks.int8_settings import SETTINGS
 from thyroid_benchmarks.int8_table import int8_table, outcome_sentence
 from thyroid_pipeline import contract
-from thyroid_training.dataset import read_ddti
 
 SMALL = ("--rounds", "2", "--phantoms", "3", "--calibration-limit", "2")
 
@@ -45,7 +44,7 @@ def test_both_networks_are_tried_and_nothing_is_left(
     assert result.exit_code == 0, result.output
     assert digests(miniature_repository) == before
     written = json.loads(out.read_text())
-    assert written["protocol"]["calibration"] == "2 phantoms, 2 ddti"
+    assert written["protocol"]["calibration"] == "2 phantoms"
     assert written["protocol"]["outlined_images"] == 4
     assert {"machine", "versions", "commit", "seeds", "networks", "started"} <= set(written)
     for model, settings in SETTINGS.items():
@@ -57,6 +56,10 @@ def test_both_networks_are_tried_and_nothing_is_left(
             assert row["ms"]["value"] > 0
             assert 0 < row["convolutions"] < row["all_convolutions"]
             assert 0 <= row["truth"] <= 1
+    offered = {row["offered"]: row["name"] for row in written["resnet18"]["settings"]}
+    assert offered["int8"] == "all-7bit"
+    assert offered["int8-symmetric"] == "inner-symmetric"
+    assert {row["offered"] for row in written["transunet"]["settings"]} == {None}
     assert int8_table(written) in result.output
 
 
@@ -81,30 +84,12 @@ def test_what_is_missing_is_said_without_a_traceback(
     assert not (tmp_path / "int8.json").exists()
 
 
-def test_no_patient_is_both_judged_by_and_looked_at_before(sets: Path) -> None:
-    images = gather_images(
-        phantoms=3, seed=0, calibration=5, folder=None, data=sets, data_limit=100
-    )
-    groups = {sample.name: sample.group for sample in read_ddti(sets / "ddti")}
-    judged = [sample.name for sample in images.samples]
-    used = [sample.name for sample in spread(read_ddti(sets / "ddti"), 5)]
-    assert len(used) == 5
-    assert not {groups[name] for name in used} & {groups[name] for name in judged}
-    assert len(judged) >= len(DDTI_ROWS) - 5 - 2  # 5 and 10 share their group with one image each
-    assert [len(each.frames) for each in images.calibration] == [5, 5]
-
-
 def test_named_images_are_what_ranges_are_found_over(sets: Path) -> None:
     images = gather_images(
         phantoms=3, seed=0, calibration=2, folder=sets / "busi", data=sets, data_limit=100
     )
     assert images.calibration_text() == "2 phantoms, 2 busi"
     assert len(images.samples) == len(DDTI_ROWS)
-
-
-def test_a_set_that_cannot_be_divided_is_refused(sets: Path) -> None:
-    with pytest.raises(ValueError, match="give a smaller --calibration-limit"):
-        gather_images(phantoms=3, seed=0, calibration=99, folder=None, data=sets, data_limit=1)
 
 
 def test_instructions_are_read_from_the_processor(tmp_path: Path) -> None:
@@ -117,11 +102,19 @@ def test_instructions_are_read_from_the_processor(tmp_path: Path) -> None:
 # --- tables
 
 
-def setting(ratio: float, *, passes: bool, high: float | None = None, **agreement: Any) -> Any:
+def setting(
+    ratio: float,
+    *,
+    passes: bool,
+    high: float | None = None,
+    offered: str | None = None,
+    **agreement: Any,
+) -> Any:
     return {
-        "name": "all-minmax",
+        "name": "all-7bit",
         "scope": "all convolutions but the last",
-        "calibration": "MinMax",
+        "numbers": "weights of 7 bit",
+        "offered": offered,
         "convolutions": 20,
         "all_convolutions": 21,
         "ms": estimate(10 * ratio, 9 * ratio, 11 * ratio),
@@ -132,14 +125,14 @@ def setting(ratio: float, *, passes: bool, high: float | None = None, **agreemen
     }
 
 
-MASKS = {
+MASKS: dict[str, Any] = {
     "mean_dice": 0.9912,
     "lowest_dice": 0.91,
     "frames": 8,
     "turned": 3,
     "largest_score_move": 0.71,
 }
-MOVES = {"mean_move": 0.0012, "largest_move": 0.0123, "decisions_turned": 1}
+MOVES: dict[str, Any] = {"mean_move": 0.0012, "largest_move": 0.0123, "decisions_turned": 1}
 
 
 def document(masks: list[Any], moves: list[Any]) -> dict[str, Any]:
@@ -156,7 +149,6 @@ def document(masks: list[Any], moves: list[Any]) -> dict[str, Any]:
             "threads": 1,
             "rounds": 60,
             "calibration": "2 phantoms",
-            "percentile": 99.99,
             "phantoms": 8,
             "outlined_images": 0,
             "dice_from": 0.98,
@@ -172,7 +164,7 @@ def test_tables_hold_the_figures() -> None:
     text = int8_table(
         document(
             [setting(0.7, passes=False, **MASKS)],
-            [setting(0.4, passes=True, **MOVES)],
+            [setting(0.4, passes=True, offered="int8", **MOVES)],
         )
     )
     assert "commit 0123456789ab, networks abc, on A processor" in text
@@ -182,9 +174,10 @@ def test_tables_hold_the_figures() -> None:
         for word in ("**does not pass**", "passes")
     )
     assert masks[:2] == [
-        "all convolutions but the last; least to greatest",
+        "all convolutions but the last; weights of 7 bit",
         "20 of 21 convolutions",
     ]
+    assert moves[0] == "all convolutions but the last; weights of 7 bit (`int8`)"
     assert masks[2:6] == [
         "7.0 (6.3 to 7.7)",
         "0.700 (0.690 to 0.710)",

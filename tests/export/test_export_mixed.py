@@ -14,9 +14,11 @@ from click.testing import CliRunner
 from onnx import TensorProto, numpy_helper
 from PIL import Image
 
-from thyroid_export import export_mixed as export_mixed_module
+from thyroid_export import low_precision
 from thyroid_export.cli import main
 from thyroid_export.export_mixed import export_mixed
+from thyroid_export.gate import HALF_GATE
+from thyroid_export.low_precision import LOW_PRECISIONS
 from thyroid_export.mixed_parity import ImageSet, judge
 from thyroid_export.mixed_precision import Precision, mix_precision
 from thyroid_export.parity import ParityError
@@ -27,6 +29,7 @@ from thyroid_pipeline.plan_manifest import MADE_OF_KEY, file_sha256
 
 SIDE = contract.MAP_SIDE_PX
 PARAMETERS = contract.CropperParameters()
+FP16 = LOW_PRECISIONS["fp16"]
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def judge_maps(wanted: dict[str, Any], got: dict[str, Any]) -> dict[str, Any]:
         np.array([SIDE, SIDE, 0, 0, SIDE, SIDE, 0, 0, frame, frame], np.int32)
     )
     images = ImageSet("squares", [np.zeros((count, 1))], (geometry,) * count)
-    figures = judge(contract.TRANSUNET, images, wanted, got, PARAMETERS)
+    figures = judge(contract.TRANSUNET, images, wanted, got, PARAMETERS, gate=HALF_GATE)
     return {figure.figure: figure for figure in figures}
 
 
@@ -111,7 +114,9 @@ def judge_answers(wanted: list[float], got: list[float]) -> dict[str, Any]:
         }
 
     images = ImageSet("regions", [np.zeros((len(wanted), 1))])
-    figures = judge(contract.RESNET18, images, answers(wanted), answers(got), PARAMETERS)
+    figures = judge(
+        contract.RESNET18, images, answers(wanted), answers(got), PARAMETERS, gate=HALF_GATE
+    )
     return {figure.figure: figure for figure in figures}
 
 
@@ -133,7 +138,7 @@ def test_a_file_and_its_figures_are_written(repository: Path, tmp_path: Path) ->
     Image.fromarray(np.asarray(phantom_frames(1, seed=9).frames)[0, 0]).save(tmp_path / "own.png")
     source = repository / "resnet18" / "1" / "model.onnx"
     out = tmp_path / "half"
-    figures = export_mixed(repository, out, contract.RESNET18, Precision.FP16, phantom_count=3)
+    figures = export_mixed(repository, out, contract.RESNET18, FP16, phantom_count=3)
     folder = out / "resnet18" / "1"
     assert sorted(path.name for path in folder.iterdir()) == ["model.onnx", "model.onnx.json"]
     metadata = {each.key: each.value for each in onnx.load(folder / "model.onnx").metadata_props}
@@ -161,10 +166,10 @@ def test_a_file_that_answers_otherwise_stays_a_candidate_with_a_report_of_its_la
         return mixed
 
     damaged: list[str] = []
-    monkeypatch.setattr(export_mixed_module, "mix_precision", damage)
+    monkeypatch.setattr(low_precision, "mix_precision", damage)
     out = tmp_path / "half"
     with pytest.raises(ParityError) as error:
-        export_mixed(repository, out, contract.RESNET18, Precision.FP16, phantom_count=3)
+        export_mixed(repository, out, contract.RESNET18, FP16, phantom_count=3)
     folder = out / "resnet18" / "1"
     assert sorted(path.name for path in folder.iterdir()) == [
         "model.candidate.onnx",
@@ -188,7 +193,7 @@ def test_the_repository_itself_keeps_its_fp32_file(repository: Path) -> None:
     source = repository / "resnet18" / "1" / "model.onnx"
     before = source.read_bytes()
     with pytest.raises(ValueError, match="whose ONNX files stay FP32"):
-        export_mixed(repository, repository, contract.RESNET18, Precision.FP16)
+        export_mixed(repository, repository, contract.RESNET18, FP16)
     assert source.read_bytes() == before
     kinds = {each.data_type for each in onnx.load(source).graph.initializer}
     assert TensorProto.FLOAT16 in kinds  # stored so, and no less FP32 in its arithmetic
@@ -234,7 +239,8 @@ def test_a_folder_without_images_or_with_a_broken_one_is_refused(tmp_path: Path)
         (["--precision", "fp16", "--out", "half", "--run", "."], "--run has no meaning with"),
         (["--out", "half", "--run", "."], "--out has no meaning with --precision fp32"),
         (["--model", "resnet18", "--run", "."], "--model has no meaning with --precision fp32"),
-        (["--precision", "int8"], "'int8' is not one of 'fp32', 'fp16', 'bf16'"),
+        (["--precision", "int4"], "'int4' is not one of 'fp32', 'fp16', 'bf16', 'int8', "),
+        (["--precision", "int8"], "--out is missing"),
         ([], "--run is missing"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What of a network is tried in INT8: the convolutions of a scope, and what lies between them.
+"""What of a network is in INT8: the convolutions of a scope, and what lies between them.
 
 FP32 stay whatever happens: all that brings the frame to the network, the transformer behind its
 embedding, what measures the frame for the gate, and from each last product on all behind the
@@ -8,14 +8,12 @@ feature map: head, Sigmoid, calibration, decision.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from enum import Enum
 
 import onnx
 from onnx import NodeProto
 
 from thyroid_export.engine_graph import Graph
-from thyroid_pipeline import contract
 
 _PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 # Names of a network's own parameters hold this, also where normalisations are folded into them. The
@@ -37,50 +35,6 @@ class Scope(Enum):
     ALL = "all convolutions but the last"
     INNER = "all but the first and the last"
     WIDE = "kernels wider than 1 x 1, but the first, the last and the depthwise ones"
-
-
-class Calibration(Enum):
-    """How the range of a tensor is found. The value is its name in ONNX Runtime.
-
-    Its entropy method is not among them: as `quantize_static` calls it, with as many bins as
-    quantised ones, it has a single range to choose from, which is that from least to greatest.
-    """
-
-    MIN_MAX = "MinMax"
-    PERCENTILE = "Percentile"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One way to quantise a network.
-
-    Attributes:
-        scope: What is in INT8.
-        calibration: How ranges are found.
-    """
-
-    scope: Scope
-    calibration: Calibration
-
-    @property
-    def name(self) -> str:
-        """A name for files and results, such as `inner-percentile`."""
-        return f"{self.scope.name}-{self.calibration.value}".lower()
-
-
-SETTINGS = {
-    contract.TRANSUNET: (
-        Setting(Scope.ALL, Calibration.MIN_MAX),
-        Setting(Scope.ALL, Calibration.PERCENTILE),
-        Setting(Scope.INNER, Calibration.MIN_MAX),
-        Setting(Scope.WIDE, Calibration.MIN_MAX),
-    ),
-    contract.RESNET18: (
-        Setting(Scope.ALL, Calibration.MIN_MAX),
-        Setting(Scope.ALL, Calibration.PERCENTILE),
-        Setting(Scope.INNER, Calibration.MIN_MAX),
-    ),
-}
 
 
 def int8_nodes(model: onnx.ModelProto, scope: Scope) -> list[NodeProto]:
