@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import onnx
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto, TensorProto, numpy_helper
 from onnx.shape_inference import InferenceError
 
 from thyroid_export.engine_graph import Graph, label
@@ -51,6 +51,7 @@ _NORMS = {"GroupNormalization", "InstanceNormalization", "LayerNormalization"}
 # What may stand between an attention's product and its softmax without a say about the scale.
 _TRANSPARENT = {"Add", "Cast", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Where"}
 _SCALES = {"Mul", "Div"}
+_QUANTISERS = {"DequantizeLinear", "QuantizeLinear"}
 
 
 class RuleError(ValueError):
@@ -60,7 +61,7 @@ class RuleError(ValueError):
 def bytes_go_through_casts(graph: Graph) -> Iterator[str]:
     """A UINT8 tensor comes from an input or a Cast, and goes into a Cast or an output."""
     for node in graph.proto.node:
-        if node.op_type == "Cast":
+        if node.op_type in _QUANTISERS | {"Cast"}:  # those have a rule of their own
             continue
         for name in dict.fromkeys((*node.input, *node.output)):
             if graph.types.get(name) == TensorProto.UINT8:
@@ -68,6 +69,28 @@ def bytes_go_through_casts(graph: Graph) -> Iterator[str]:
                     f"{label(node)} touches {name}, which is UINT8: TensorRT casts UINT8 and does "
                     "nothing else with it; put a Cast between them"
                 )
+
+
+def quantisation_is_symmetric(graph: Graph) -> Iterator[str]:
+    """What is quantised is around zero, and neither UINT8 nor INT32."""
+    zeros = {each.name: each for each in graph.proto.initializer}
+    refused: dict[str, str] = {}
+    for node in graph.proto.node:
+        if node.op_type not in _QUANTISERS:
+            continue
+        integers = (node.output if node.op_type == "QuantizeLinear" else node.input)[0]
+        zero = zeros.get(node.input[2]) if len(node.input) > 2 else None
+        is_shifted = zero is not None and bool(numpy_helper.to_array(zero).any())
+        if is_shifted or graph.types.get(integers) in {TensorProto.UINT8, TensorProto.INT32}:
+            shift = " with a zero point" if is_shifted else ""
+            refused[label(node)] = f"{graph.type_name(integers)}{shift}"
+    if refused:
+        yield (
+            f"{next(iter(refused))} quantises otherwise than TensorRT does, in "
+            f"{len(refused)} place{'s' * (len(refused) > 1)} altogether: "
+            f"{' and '.join(sorted(set(refused.values())))} came, INT8 around zero was wanted: "
+            "thyroid-export onnx --precision int8-symmetric"
+        )
 
 
 def weights_are_constants(graph: Graph) -> Iterator[str]:
@@ -162,6 +185,7 @@ RULES: tuple[Callable[[Graph], Iterator[str]], ...] = (
     operators_are_standard,
     types_are_supported,
     bytes_go_through_casts,
+    quantisation_is_symmetric,
     weights_are_constants,
     attention_scales_first,
     norms_are_of_one_type,

@@ -105,7 +105,43 @@ GOOD = {
     ),
 }
 
+
+def quantised(zero: Any) -> onnx.ModelProto:
+    """A product of what went through integers."""
+    return model_of(
+        [
+            node("QuantizeLinear", "x step zero", "q"),
+            node("DequantizeLinear", "q step zero", "d"),
+            node("MatMul", "d w", "y"),
+        ],
+        step=ones(),
+        zero=zero,
+        w=ones(4, 4),
+    )
+
+
 BAD = {
+    "bytes around 128": (
+        quantised(np.full((), 128, np.uint8)),
+        [
+            "QuantizeLinear quantizelinear quantises otherwise than TensorRT does, in 2 places "
+            "altogether: UINT8 with a zero point came, INT8 around zero was wanted: thyroid-export "
+            "onnx --precision int8-symmetric"
+        ],
+    ),
+    "bytes from zero": (quantised(np.zeros((), np.uint8)), ["altogether: UINT8 came, "]),
+    "integers around another number": (
+        quantised(np.full((), -3, np.int8)),
+        ["altogether: INT8 with a zero point came, "],
+    ),
+    "biases as integers": (
+        model_of(
+            [node("DequantizeLinear", "b step", "d"), node("Add", "x d", "y")],
+            b=np.ones(4, np.int32),
+            step=ones(),
+        ),
+        ["DequantizeLinear dequantizelinear quantises", "in 1 place altogether: INT32 came"],
+    ),
     "bytes added": (
         model_of(
             [node("Add", "x x", "t"), node("Cast", "t", "y", to=FLOAT)], x=(UINT8, ["batch", 4])
@@ -261,15 +297,6 @@ def test_mixed_precision_names_both() -> None:
 
 
 def test_explicit_quantisation_is_its_integers() -> None:
-    quantised = model_of(
-        [
-            node("QuantizeLinear", "x step zero", "q"),
-            node("DequantizeLinear", "q step zero", "d"),
-            node("MatMul", "d w", "y"),
-        ],
-        step=ones(),
-        zero=np.zeros((), np.int8),
-        w=ones(4, 4),
-    )
-    assert find_violations(quantised) == []
-    assert precision_of(quantised) == "int8"
+    model = quantised(np.zeros((), np.int8))
+    assert find_violations(model) == []
+    assert precision_of(model) == "int8"
