@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -15,20 +16,28 @@ from click.testing import CliRunner
 from rtx_wheel import needs_rtx
 from thyroid_export.cli import main
 from thyroid_pipeline import contract
-from thyroid_pipeline.plan_manifest import file_sha256, read_record
+from thyroid_pipeline.plan_manifest import (
+    Runtime,
+    file_sha256,
+    network_path,
+    plan_path,
+    read_record,
+    record_path,
+)
 
 # What tests/export/test_engine_rtx.py runs on the shipped networks, option for option; and what
 # wants a GPU: refused without one in tests/server/test_rtx_profile.py, and run on the profile `cpu`
-# in tests/benchmarks/test_gpu_on_the_server.py.
+# in tests/benchmarks/test_gpu_on_the_server.py. ResNet-18 in INT8 is served in
+# tests/model_repository/test_int8_served.py.
 RUN_ELSEWHERE = (
     "thyroid-export engine --runtime rtx --out appliance",
     "thyroid-serve --profile rtx",
+    "thyroid-serve --model-repository int8",
     "python benchmarks/gpu/measure.py --profile rtx",
     "python benchmarks/gpu/measure.py --profile default --server localhost:8001",
 )
 # Installs by pip, and a builder that starts nowhere but on a GPU.
 NOT_RUN = ("pip install", "thyroid-export engine --runtime tensorrt")
-NETWORKS = [model.name for model in contract.NETWORKS]
 
 
 @pytest.fixture
@@ -60,6 +69,9 @@ def test_commands_run(
             result = CliRunner().invoke(main, words[1:])
             assert result.exit_code == 0, f"{command}\n{result.output}"
             continue
+        if words[0] == "cp":
+            subprocess.run(words, check=True)
+            continue
         assert words[:2] == ["python", "-m"], command
         done = subprocess.run(
             [sys.executable, *words[1:]],
@@ -70,13 +82,21 @@ def test_commands_run(
         )
         assert done.returncode == 2, f"{command}\n{done.stdout}"
         assert "this machine shows no NVIDIA GPU" in done.stderr
-    assert seen == ["thyroid-export", "thyroid-export", "python"]
-    for name in NETWORKS:
-        record = read_record(tmp_path / "appliance" / name / "1" / "model.rtx.plan.json")
-        assert record.precision == "fp32+fp16"
-        assert record.onnx_sha256 == file_sha256(tmp_path / "half" / name / "1" / "model.onnx")
-        served = tmp_path / "model_repository" / name / "1" / "model.onnx"
+    export = "thyroid-export"
+    assert seen == [export, export, export, export, "cp", export, "python"]
+    # The later plan of ResNet-18 takes the place of the one in half precision.
+    for name, folder, precision in (
+        (contract.TRANSUNET.name, "half", "fp32+fp16"),
+        (contract.RESNET18.name, "symmetric", "fp32+int8"),
+    ):
+        plan = plan_path(tmp_path / "appliance", name, Runtime.RTX)
+        record = read_record(record_path(plan))
+        assert record.precision == precision
+        assert record.onnx_sha256 == file_sha256(network_path(tmp_path / folder, name))
+        served = network_path(tmp_path / "model_repository", name)
         assert record.made_of_sha256 == file_sha256(served)
+    made = network_path(tmp_path / "int8", contract.RESNET18.name)
+    assert json.loads(made.with_name("model.onnx.json").read_text())["precision"] == "int8"
 
 
 def test_what_is_not_run_is_there(commands: list[str]) -> None:
