@@ -7,21 +7,18 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from thyroid_benchmarks.breakdown import Breakdown, break_down
 from thyroid_benchmarks.core_use import CoreUses, read_core_use, used_between
 from thyroid_benchmarks.estimates import Estimate
 from thyroid_benchmarks.generator import Record, generate
 from thyroid_benchmarks.machine import Meter, Shares, others_share
 from thyroid_benchmarks.memory import MemoryTrend, sample_memory, server_pid, trend
-from thyroid_benchmarks.pool import Pool, order
+from thyroid_benchmarks.pool import Pool, order, sound_images
 from thyroid_benchmarks.references import References, fits
 from thyroid_benchmarks.scenarios import OpenLoop, Scenario
 from thyroid_benchmarks.server_times import Counters, counted_between, read_counters, stages
-from thyroid_benchmarks.summary import Summary, drift, summarise
-from thyroid_benchmarks.target import OK, ScreeningTarget, connect
+from thyroid_benchmarks.summary import Summary, cpu_ms_per_screening, drift, summarise
+from thyroid_benchmarks.target import ScreeningTarget, connect
 from thyroid_benchmarks.verdict import Observed, Rules, Verdict, judge
 from thyroid_client._address import parse_address
 
@@ -252,28 +249,6 @@ def assess(
     breakdown = break_down(told.counters, stages(), summary.image_mean_ms, waits_ms)
     cpu_ms = cpu_ms_per_screening(record, is_sound, shares.served_s) if is_here else None
     return Measured(scenario, record, summary, observed, verdict, breakdown, told.core_use, cpu_ms)
-
-
-def cpu_ms_per_screening(
-    record: Record, is_sound: npt.NDArray[np.bool_], served_s: float
-) -> float | None:
-    """Divide a server's processor time among all that it screened; None where that is nothing.
-
-    What it refused counts in the time and not among the screenings, as in every rate.
-
-    Args:
-        record: The whole run, warm-up included.
-        is_sound: bool [images of the pool], whether each can be screened.
-        served_s: Processor time over the whole run.
-    """
-    is_right = np.array([outcome == OK for outcome in record.outcome], bool)
-    screened = int((is_right & is_sound[record.image]).sum())
-    return 1000 * served_s / screened if screened else None
-
-
-def sound_images(pool: Pool) -> npt.NDArray[np.bool_]:
-    """Return for each image of the pool whether it can be screened."""
-    return np.array([case.kind != "corrupt" for case in pool.cases], bool)
 
 
 async def _told(target: str, metrics: str | None, *, after_s: float = 0.0) -> Told:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from thyroid_benchmarks.console import run_line
-from thyroid_benchmarks.measure import Measured, Subject, measure_target, sound_images
+from thyroid_benchmarks.measure import Measured, Subject, measure_target
 from thyroid_benchmarks.peer_environment import PeerUnavailableError
 from thyroid_benchmarks.peer_figures import Comparison, Connect, Contestant, PeerPlan, PeerRun
 from thyroid_benchmarks.peer_process import START_TIMEOUT_S
+from thyroid_benchmarks.pool import sound_images
 from thyroid_benchmarks.scenarios import Scenario, make_scenario
 from thyroid_benchmarks.target import KEEP_EVERY, OK, WRONG_ANSWER, ScreeningTarget
 

@@ -104,9 +104,7 @@ def target_table(
 
     Args:
         suite: A result with runs and floor.
-        layouts: A result with the part `layouts`.
-        peers: With the part `peers`.
-        cross_check: With the part `cross_check`.
+        layouts, peers, cross_check: Each a result with the part of that name.
         soak: With the run of a soak.
     """
     targets = [

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from thyroid_training.phantoms import make_phantom, sample_traits
@@ -211,3 +212,8 @@ def _damage(
     if form == "too small":
         return encode(grey[:8, :8], "PNG")
     return encode(grey, "PNG")[:8]
+
+
+def sound_images(pool: Pool) -> npt.NDArray[np.bool_]:
+    """Return for each image of the pool whether it can be screened."""
+    return np.array([case.kind != "corrupt" for case in pool.cases], bool)

@@ -165,6 +165,23 @@ def summarise(record: Record, scenario: Scenario, sound: npt.NDArray[np.bool_]) 
     )
 
 
+def cpu_ms_per_screening(
+    record: Record, is_sound: npt.NDArray[np.bool_], served_s: float
+) -> float | None:
+    """Divide a server's processor time among all that it screened; None where that is nothing.
+
+    What it refused counts in the time and not among the screenings, as in every rate.
+
+    Args:
+        record: The whole run, warm-up included.
+        is_sound: bool [images of the pool], whether each can be screened.
+        served_s: Processor time over the whole run.
+    """
+    is_right = np.array([outcome == OK for outcome in record.outcome], bool)
+    screened = int((is_right & is_sound[record.image]).sum())
+    return 1000 * served_s / screened if screened else None
+
+
 def drift(summary: Summary) -> float:
     """Return by how much the run was not steady.
 

@@ -28,8 +28,7 @@ from thyroid_benchmarks.layouts_transports import (
     TwoCallTransport,
     shared_frames,
 )
-from thyroid_benchmarks.measure import sound_images
-from thyroid_benchmarks.pool import Pool, Shares, read_pool, write_pool
+from thyroid_benchmarks.pool import Pool, Shares, read_pool, sound_images, write_pool
 from thyroid_benchmarks.references import References, read_references, write_references
 from thyroid_benchmarks.target import OK, ScreeningTarget
 from thyroid_client import AsyncTransport, Timeouts

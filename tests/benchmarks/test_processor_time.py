@@ -1,11 +1,11 @@
-"""What a run's figures are made of, by hand."""
+"""A server's processor time a screening, by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from thyroid_benchmarks.generator import Record
-from thyroid_benchmarks.measure import cpu_ms_per_screening
+from thyroid_benchmarks.summary import cpu_ms_per_screening
 from thyroid_benchmarks.target import OK, WRONG_ANSWER
 
 IS_SOUND = np.array([True, False])
