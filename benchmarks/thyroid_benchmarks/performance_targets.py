@@ -102,10 +102,8 @@ def target_table(
 ) -> str:
     """Every target with what was measured and whether it was met; and why where it was not.
 
-    Args:
-        suite: A result with runs and floor.
-        layouts, peers, cross_check: Each a result with the part of that name.
-        soak: With the run of a soak.
+    Each document is a result that has what it is called by: a suite has runs and floor, a soak the
+    run of one, the others the part of that name.
     """
     targets = [
         *_over_best(layouts["layouts"], suite, "best_fixed", "the best fixed layout's"),
