@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from thyroid_benchmarks.layouts_int8 import derive_int8
 from thyroid_benchmarks.layouts_repositories import (
     batched,
     derive,
@@ -113,6 +114,11 @@ def make_layouts(model_repository: Path, cores: int) -> list[Layout]:
             "cores as ours do",
             write=lambda folder: derive_fused(folder, model_repository, cores),
             clients=_fused,
+        ),
+        Layout(
+            "int8",
+            "ours with ResNet-18 in INT8, as `thyroid-export onnx --precision int8` writes it",
+            write=lambda folder: derive_int8(folder, model_repository),
         ),
         Layout(
             "two-calls",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from thyroid_benchmarks.layouts_int8 import derive_int8
 from thyroid_benchmarks.layouts_repositories import (
     FINDER,
     FRAME_SCREENING,
@@ -33,7 +34,9 @@ from thyroid_benchmarks.references import References, read_references, write_ref
 from thyroid_benchmarks.target import OK, ScreeningTarget
 from thyroid_client import AsyncTransport, Timeouts
 from thyroid_client._address import parse_address
+from thyroid_client._grpc_aio import AsyncGrpcTransport
 from thyroid_pipeline import contract
+from thyroid_pipeline.plan_manifest import network_path
 from thyroid_pipeline.steps import decode_batch
 from thyroid_server.embedded import EmbeddedTriton, ServerSettings
 
@@ -141,3 +144,16 @@ async def test_the_fused_model_answers_as_the_ensemble(
     with EmbeddedTriton(settings) as fused:
         address = parse_address(fused.grpc_address, None)
         await all_right(FusedTransport(address, TIMEOUTS), sent)
+
+
+async def test_resnet18_in_int8_answers_as_in_fp32(
+    tmp_path: Path, model_repository: Path, sent: Any
+) -> None:
+    folder = tmp_path / "models"
+    derive_int8(folder, model_repository)
+    files = [network_path(each, contract.RESNET18.name) for each in (folder, model_repository)]
+    assert files[0].stat().st_size < 0.6 * files[1].stat().st_size
+    settings = ServerSettings(folder, stop_timeout_s=0.0)
+    with EmbeddedTriton(settings) as quantised:
+        address = parse_address(quantised.grpc_address, None)
+        await all_right(AsyncGrpcTransport(address, TIMEOUTS), sent)
