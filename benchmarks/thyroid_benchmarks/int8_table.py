@@ -10,8 +10,6 @@ from thyroid_benchmarks.report import figure
 
 _COMMIT_DIGITS = 12
 _NETWORKS = {"transunet": "TransUNet", "resnet18": "ResNet-18"}
-# Of schema 1, whose settings differ in how ranges were found.
-_CALIBRATIONS = {"MinMax": "least to greatest", "Percentile": "percentile"}
 
 Row = Mapping[str, Any]
 
@@ -30,15 +28,13 @@ def origin_sentence(document: Document) -> str:
     instructions = machine["int8_instructions"]
     told = "cannot be told" if instructions is None else ", ".join(instructions) or "none"
     busy = document["others_share_before"]
-    # Of schema 1.
-    cut = f" or by the {protocol['percentile']:g}th percentile" if "percentile" in protocol else ""
     return (
         f"Begun {document['started']} at commit {called}{changed}, networks "
         f"{document['networks']}, on {machine['processor']} (instructions for INT8: {told}), "
         f"{protocol['threads']} thread, {machine['cores']} cores, of which others used "
         f"{busy:.0%} before; onnxruntime {document['versions']['onnxruntime']}, "
         f"{protocol['rounds']} rounds, seed {document['seeds']['phantoms']}. Ranges were found "
-        f"over {protocol['calibration']} images, by the least and the greatest value{cut}."
+        f"over {protocol['calibration']} images, by the least and the greatest value."
     )
 
 
@@ -136,9 +132,8 @@ def _cells(row: Row) -> list[str]:
 
 
 def _setting(row: Row) -> str:
-    numbers = row["numbers"] if "numbers" in row else _CALIBRATIONS[row["calibration"]]
-    offered = row.get("offered")
-    return f"{row['scope']}; {numbers}" + (f" (`{offered}`)" if offered else "")
+    called = f" (`{row['offered']}`)" if row["offered"] else ""
+    return f"{row['scope']}; {row['numbers']}{called}"
 
 
 def _verdict(passes: bool) -> str:
