@@ -27,7 +27,7 @@ from thyroid_benchmarks.layouts_transports import (
 from thyroid_benchmarks.measure import Subject
 from thyroid_benchmarks.peer_environment import PeerUnavailableError
 from thyroid_benchmarks.peer_figures import Connect, Contestant
-from thyroid_benchmarks.peer_list import OURS
+from thyroid_benchmarks.peer_list import BATCH, OURS
 from thyroid_benchmarks.target import (
     DEFAULT_CHANNELS,
     REQUEST_TIMEOUT_S,
@@ -113,6 +113,12 @@ def make_layouts(model_repository: Path, cores: int) -> list[Layout]:
             "one Python model goes the whole way, an instance for each core; its networks take "
             "cores as ours do",
             write=lambda folder: derive_fused(folder, model_repository, cores),
+            clients=_fused,
+        ),
+        Layout(
+            f"fused-{BATCH}",
+            f"fused; each instance takes up to {BATCH} waiting images together through every step",
+            write=lambda folder: derive_fused(folder, model_repository, cores, BATCH),
             clients=_fused,
         ),
         Layout(

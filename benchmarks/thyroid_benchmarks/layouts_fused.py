@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import onnxruntime
 import triton_python_backend_utils as pb_utils
 
 from thyroid_pipeline import contract
+from thyroid_pipeline.errors import ImageError
 from thyroid_pipeline.opencv_threads import use_one_thread
 from thyroid_pipeline.steps import crop_batch, decode_batch, read_parameters
 from thyroid_pipeline.triton_glue import answer_requests
@@ -39,8 +40,23 @@ class TritonPythonModel:
         self._screening = FusedScreening(folder, parameters)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer a batch of requests, each on its own."""
-        return answer_requests(pb_utils, contract.ENSEMBLE, self._screening.screen, requests)
+        """Answer a batch of requests: all of them together go from step to step."""
+        image = contract.IMAGE.name
+        found = self._screening.screen(
+            [
+                {image: pb_utils.get_input_tensor_by_name(request, image).as_numpy()}
+                for request in requests
+            ]
+        )
+        answers = iter(found)
+
+        def answer(_inputs: Mapping[str, npt.NDArray[np.generic]]) -> Arrays:
+            one = next(answers)
+            if isinstance(one, ImageError):
+                raise one
+            return one
+
+        return answer_requests(pb_utils, contract.ENSEMBLE, answer, requests)
 
 
 class FusedScreening:
@@ -68,14 +84,32 @@ class FusedScreening:
             providers=["CPUExecutionProvider"],
         )
 
-    def screen(self, inputs: Mapping[str, npt.NDArray[np.generic]]) -> Arrays:
-        """Answer a batch; names, shapes and errors are those of `contract.ENSEMBLE`."""
-        known: Arrays = decode_batch(inputs)
+    def screen(self, requests: Sequence[Arrays]) -> list[Arrays | ImageError]:
+        """Answer requests; names and shapes are those of `contract.ENSEMBLE`.
+
+        Returns:
+            For each its outputs, or why it cannot be screened: the others go on.
+        """
+        found: list[Arrays | ImageError] = []
+        for inputs in requests:
+            try:
+                found.append(decode_batch(inputs))
+            except ImageError as error:
+                found.append(error)
+        sound = [one for one in found if not isinstance(one, ImageError)]
+        if not sound:
+            return found
+        known = {name: np.concatenate([one[name] for one in sound]) for name in sound[0]}
         self._run(contract.TRANSUNET, known)
         known |= crop_batch(known, self._parameters)
         self._run(contract.RESNET18, known)
         self._run(contract.MORPHOLOGY_FOREST, known)
-        return known
+        ends = np.cumsum([len(next(iter(one.values()))) for one in sound])[:-1]
+        parts = {name: np.split(array, ends) for name, array in known.items()}
+        answers = iter(
+            [{name: part[row] for name, part in parts.items()} for row in range(len(sound))]
+        )
+        return [one if isinstance(one, ImageError) else next(answers) for one in found]
 
     def _run(self, model: contract.Model, known: Arrays) -> None:
         names = [tensor.name for tensor in model.outputs]

@@ -104,18 +104,19 @@ def derive_frames(folder: Path, model_repository: Path) -> None:
     derive(folder, model_repository, more=[(FRAME_SCREENING, after)])
 
 
-def derive_fused(folder: Path, model_repository: Path, instances: int) -> None:
+def derive_fused(folder: Path, model_repository: Path, instances: int, together: int = 1) -> None:
     """Write a repository of one Python model that goes the whole way by itself.
 
     Args:
         folder: Where to; it must not exist.
         model_repository: Ours; the ONNX files are linked, and the cropper's parameters taken over.
         instances: How many of it.
+        together: How many waiting images each takes at most, from 1, and through every step.
     """
     config = _config(contract.ENSEMBLE)
     config.backend = "python"
     config.instance_group.add(count=instances, kind="KIND_CPU")
-    config.dynamic_batching.preferred_batch_size.append(1)
+    config.dynamic_batching.preferred_batch_size.append(together)
     for name, value in _ours(model_repository, contract.ROI_CROPPER).parameters.items():
         config.parameters[name].CopyFrom(value)
     version = folder / config.name / contract.MODEL_VERSION

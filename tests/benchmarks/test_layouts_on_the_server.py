@@ -74,12 +74,18 @@ def server(
         yield running
 
 
-async def all_right(transport: AsyncTransport, sent: tuple[Pool, References]) -> None:
+async def all_right(
+    transport: AsyncTransport, sent: tuple[Pool, References], *, at_once: bool = False
+) -> None:
     """Every image of the pool gets its right answer, masks included."""
     pool, references = sent
     target = ScreeningTarget([transport], pool, references, keep_every=1)
+    indices = range(len(pool.cases))
     try:
-        outcomes = [await target.send(index) for index in range(len(pool.cases))]
+        if at_once:
+            outcomes = await asyncio.gather(*map(target.send, indices))
+        else:
+            outcomes = [await target.send(index) for index in indices]
     finally:
         await target.close()
     assert outcomes == [OK] * len(pool.cases)
@@ -139,11 +145,13 @@ async def test_the_fused_model_answers_as_the_ensemble(
     tmp_path: Path, model_repository: Path, sent: Any
 ) -> None:
     folder = tmp_path / "models"
-    derive_fused(folder, model_repository, 1)
+    derive_fused(folder, model_repository, 1, together=4)
     settings = ServerSettings(folder, stop_timeout_s=0.0)
     with EmbeddedTriton(settings) as fused:
         address = parse_address(fused.grpc_address, None)
         await all_right(FusedTransport(address, TIMEOUTS), sent)
+        # All at once: what waits goes together, and one that is refused loses no other.
+        await all_right(FusedTransport(address, TIMEOUTS), sent, at_once=True)
 
 
 async def test_resnet18_in_int8_answers_as_in_fp32(

@@ -178,7 +178,7 @@ def test_the_plans_keep_their_word() -> None:
     assert sum(planned_s(SHORT, beside=False).values()) < 600
     assert sum(planned_s(FULL, beside=True).values()) < 2 * 3600
     assert sum(planned_s(FULL, beside=False).values()) < 3600
-    assert len(make_layouts(Path(), 2)) == 10
+    assert len(make_layouts(Path(), 2)) == 11
 
 
 def test_a_plan_is_as_long_as_what_it_holds() -> None:
