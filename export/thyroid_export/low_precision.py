@@ -105,7 +105,7 @@ def _half(precision: Precision) -> LowPrecision:
 
 
 def _int8(name: str, setting: Setting) -> LowPrecision:
-    # No way was found in which TransUNet's score bears INT8: whoever names it learns by how much.
+    # TransUNet passes in neither: whoever names it learns by how much it departs.
     return LowPrecision(
         name, INT8_GATE, (contract.RESNET18,), _INT8_DEPARTURE, partial(_write_int8, setting)
     )

@@ -9,8 +9,8 @@ def use_one_thread() -> None:
     """Keep OpenCV to the thread that calls it, in this whole process.
 
     By default it divides a filter among all cores, and its threads go on looking for work after
-    each: on two cores decoding took 16.4 ms of processor time an image so and 10.3 on one thread,
-    cropping 6.9 and 4.7, and neither was done sooner. A server has other images for the other
-    cores.
+    each: on two cores decoding took 16.4 ms of processor time an image so and 11.3 on one thread,
+    cropping 7.8 and 6.4 (medians of three rounds in turns), and neither was done sooner. A server
+    has other images for the other cores.
     """
     cv2.setNumThreads(1)

@@ -121,25 +121,17 @@ def test_a_damaged_state_is_told(tmp_path: Path, content: bytes) -> None:
     state_file = tmp_path / "state.pt"
     state_file.write_bytes(content)
     with pytest.raises(ValueError, match=r"state.pt cannot be read .*: remove it to begin"):
-        fit(
-            Line(),
-            numbered(3),
-            line_loss([]),
-            FitConfig(1, batch_size=1),
-            no_figure,
-            state_file=state_file,
-        )
+        fit_from(state_file)
 
 
 def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
     state_file = tmp_path / "state.pt"
     torch.save({"w": torch.zeros(1)}, state_file)
     with pytest.raises(ValueError, match=r"state.pt is .* remove it to begin anew"):
-        fit(
-            Line(),
-            numbered(3),
-            line_loss([]),
-            FitConfig(1, batch_size=1),
-            no_figure,
-            state_file=state_file,
-        )
+        fit_from(state_file)
+
+
+def fit_from(state_file: Path) -> None:
+    """Fit a line for one epoch, from a state if it can be read."""
+    config = FitConfig(1, batch_size=1)
+    fit(Line(), numbered(3), line_loss([]), config, no_figure, state_file=state_file)
