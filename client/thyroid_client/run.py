@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
@@ -70,7 +72,9 @@ def screen_into_folder(
 ) -> Totals:
     """Screen files and write `results.jsonl`, masks, overlays and the report.
 
-    Ctrl-C ends it early: what is in flight is cancelled, what is done is kept and reported.
+    Ctrl-C ends it early: what is in flight is cancelled, what is done is kept and reported. An
+    image whose result is being written is written to its end, so that the report, the lines and
+    the pictures always tell of the same images.
 
     Args:
         client: Asks the server.
@@ -92,8 +96,10 @@ def screen_into_folder(
         try:
             with contextlib.closing(client.screen_many(images)) as results:
                 for result in results:
-                    _record(result, images[result.index], output, report if with_report else None)
-                    totals.count(result)
+                    with _interrupts_later():
+                        source = images[result.index]
+                        _record(result, source, output, report if with_report else None)
+                        totals.count(result)
                     if result.screening is not None:
                         versions = result.screening.model_versions
                     on_result()
@@ -112,6 +118,26 @@ def screen_into_folder(
             )
             report.write(output.folder / REPORT_NAME, facts)
     return totals
+
+
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Let a Ctrl-C that comes within take effect at the end."""
+    # An interrupt reaches the main thread alone; a handler that is not Python's cannot be put back.
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is None
+    ):
+        yield
+        return
+    came = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: came.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came.is_set():
+            signal.raise_signal(signal.SIGINT)
 
 
 def _record(

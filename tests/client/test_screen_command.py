@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -206,48 +201,3 @@ def test_a_file_that_is_another_when_it_is_drawn(
     assert run(path, "--out", out, "--server", start_server(swap).address).exit_code == 0
     (line,) = lines_of(out)
     assert line["overlay_file"] is None
-
-
-def test_ctrl_c_keeps_what_is_done(
-    start_server: Start, tmp_path: Path, fake: SimpleNamespace
-) -> None:
-    images, out = tmp_path / "images", tmp_path / "out"
-    images.mkdir()
-    for index in range(12):
-        (images / f"{index:02d}.png").write_bytes(fake.png(fake.grey_image(index)))
-    running = start_server(stall=True)
-    stall = running.servicer.behaviour
-
-    def behave(image: bytes, context: grpc.ServicerContext, before: int) -> Any:
-        return fake.response(fake.NODULE) if before < 3 else stall(image, context, before)
-
-    running.servicer.behaviour = behave
-    # Whatever started the tests may ignore interrupts, and a child would inherit that.
-    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    command = [sys.executable, "-c", heed + "from thyroid_client.cli import main; main()"]
-    options = ["--out", str(out), "--server", running.address, "--in-flight", "4"]
-    process = subprocess.Popen(
-        [*command, str(images), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    results = out / "results.jsonl"
-    while not results.exists() or results.read_text().count("\n") < 3:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate()
-    assert process.returncode == 130, stderr
-    assert stderr == ""
-    assert re.search(r"^interrupted +what was done until then is kept$", stdout, re.MULTILINE)
-    assert [line["status"] for line in lines_of(out)] == ["ok"] * 3
-    assert "Interrupted after 3 of 12 images" in (out / "report.html").read_text()
-    assert sorted(path.name for path in out.iterdir()) == [
-        "masks",
-        "overlays",
-        "report.html",
-        "results.jsonl",
-    ]
-    assert running.servicer.cancelled.wait(30)
