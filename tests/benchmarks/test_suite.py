@@ -176,8 +176,8 @@ def test_which_rate_passes(
 
 def test_the_plans_keep_their_word() -> None:
     assert sum(planned_s(SHORT, beside=False).values()) < 600
-    assert sum(planned_s(FULL, beside=True).values()) < 2 * 3600
-    assert sum(planned_s(FULL, beside=False).values()) < 3600
+    assert sum(planned_s(FULL, beside=True).values()) < 90 * 60
+    assert sum(planned_s(FULL, beside=False).values()) < 40 * 60
     assert len(make_layouts(Path(), 2)) == 11
 
 
@@ -188,10 +188,10 @@ def test_a_plan_is_as_long_as_what_it_holds() -> None:
         "layouts",
     }  # fmt: skip
     assert parts["soak"] == pytest.approx(600, abs=20)
-    # Four points of 30 s, twice, by both.
-    assert parts["cross-check"] == pytest.approx(16 * 33, rel=0.1)
+    # Four points of 20 s, twice, by both.
+    assert parts["cross-check"] == pytest.approx(16 * 24, rel=0.1)
     assert "soak" not in planned_s(SHORT, beside=False)
-    longer = replace(FULL, peers=replace(FULL.peers, rounds=6))
+    longer = replace(FULL, peers=replace(FULL.peers, rounds=4))
     assert planned_s(longer, beside=True)["peers"] == pytest.approx(2 * parts["peers"])
     assert plan_line({"floor": 120.0, "knee": 600.0}).startswith("plan     12 minutes at most")
 
@@ -203,7 +203,7 @@ def test_a_slow_server_is_sent_as_many_requests_as_the_verdict_asks_for(
     wish, rules = replace(FULL.wish, rate_per_s=4.0), Rules(min_requests=400)
     longer = long_enough(name, wish, rules)
     assert longer.duration_s == pytest.approx(440 / (4 * mean_share), abs=1)
-    assert long_enough(name, replace(wish, rate_per_s=100.0), rules).duration_s == 60
+    assert long_enough(name, replace(wish, rate_per_s=100.0), rules).duration_s == 45
     assert long_enough("clients", wish, rules) == wish
 
 
