@@ -108,7 +108,7 @@ FULL = Plan(
     max_probes=6,
     confirm_s=60,
     resolution=0.05,
-    rules=Rules(min_duration_s=45, min_requests=400),
+    rules=Rules(min_duration_s=30, min_requests=400),
     peers=PeerPlan(rounds=2, wish=Wish(duration_s=10, warmup_s=1.5)),
     cross_check=CrossCheckPlan(rounds=2, wish=Wish(duration_s=20, warmup_s=2)),
     layouts=PeerPlan(rounds=2, wish=Wish(duration_s=8, warmup_s=1.5)),

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-import platform
 import struct
-import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +24,7 @@ from thyroid_benchmarks.cross_check import (
 )
 from thyroid_benchmarks.generator import Record
 from thyroid_benchmarks.measure import Measured, Subject
-from thyroid_benchmarks.peer_environment import PeerUnavailableError
-from thyroid_benchmarks.perf_analyzer_fetch import PerfAnalyzer, fetch_perf_analyzer
+from thyroid_benchmarks.perf_analyzer_fetch import PerfAnalyzer
 from thyroid_benchmarks.perf_analyzer_run import (
     PerfFigures,
     arguments,
@@ -55,7 +51,8 @@ CASES = (
     Case(2, "no_nodule", "JPEG", 80, 120),
 )
 RIGHT = {
-    index: Reference(True, 0.5, (1, 2, 3, index), b"", frozenset(), 0.0, 0.5) for index in (1, 2)
+    index: Reference(True, 0.5, (1, 2, 3, index), b"", frozenset(), 0.0, (0.5, 0.5))
+    for index in (1, 2)
 }
 SUBJECT = Subject(
     "localhost:1",
@@ -245,70 +242,3 @@ def test_the_page_shows_it_or_why_not(checkout: Path) -> None:
     assert "Not done: the machine is another" in page(as_dict([], "the machine is another"))
     assert "the machine is another" in cross_check_lines(as_dict([], "the machine is another"))
     assert "DIFFERS" in cross_check_lines(as_dict([point([60, 60], [80, 80])], None))
-
-
-def wheel(*names: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in names:
-            archive.writestr(name, "")
-    return buffer.getvalue()
-
-
-def registry(command: Sequence[str]) -> None:
-    """Do what pip, apt-get and dpkg-deb would."""
-    if "pip" in command:
-        folder = Path(command[list(command).index("--dest") + 1])
-        is_client = str(command[-1]).startswith("tritonclient")
-        name = "x.data/data/bin/perf_analyzer" if is_client else "nvidia/lib/libcudart.so.12"
-        (folder / f"{'client' if is_client else 'cuda'}-1-py3-none-any.whl").write_bytes(
-            wheel(name)
-        )
-    elif command[0] == "sh":
-        (Path(command[-1]) / "libb64.deb").touch()
-    else:
-        library = Path(command[-1]) / "usr" / "lib" / "libb64.so.0d"
-        library.parent.mkdir(parents=True)
-        library.touch()
-
-
-@pytest.fixture
-def linux(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-
-
-@pytest.mark.usefixtures("linux")
-def test_the_program_is_fetched_once(tmp_path: Path) -> None:
-    found = fetch_perf_analyzer(tmp_path, registry)
-    assert found.program.stat().st_mode & 0o111
-    assert [len(list(folder.glob("lib*.so*"))) for folder in found.libraries] == [1, 1]
-
-    def never(command: Sequence[str]) -> None:
-        raise AssertionError(command)
-
-    assert fetch_perf_analyzer(tmp_path, never) == found
-
-
-@pytest.mark.usefixtures("linux")
-def test_a_registry_that_cannot_be_reached_is_told(tmp_path: Path) -> None:
-    def refuse(command: Sequence[str]) -> None:
-        raise PeerUnavailableError("python -m pip ended with exit code 1: no route")
-
-    for _ in range(2):
-        with pytest.raises(PeerUnavailableError, match="no route"):
-            fetch_perf_analyzer(tmp_path, refuse)
-
-
-def test_another_machine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    with pytest.raises(PeerUnavailableError, match=r"aarch64; perf_analyzer is built for"):
-        fetch_perf_analyzer(tmp_path)
-
-
-@pytest.mark.usefixtures("linux")
-def test_another_distribution_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda _: None)
-    with pytest.raises(PeerUnavailableError, match="there is no apt-get"):
-        fetch_perf_analyzer(tmp_path, registry)

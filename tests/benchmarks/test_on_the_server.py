@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +86,15 @@ async def test_a_closed_loop_gets_right_answers_and_adds_up(subject: Subject) ->
     (transunet,) = [row for row in run.breakdown.rows if row.name == contract.TRANSUNET.name]
     most_ms = 1000 * usable_cores() * 5 / run.summary.screenings  # 4 s, and the last answers
     assert transunet.part_ms[INFERENCE] / 4 < run.server_cpu_ms < most_ms
+
+
+def test_the_forest_may_say_what_rounding_makes_of_the_map(subject: Subject) -> None:
+    assert subject.references is not None
+    ranges = [right.forest_range for right in subject.references.answers.values()]
+    given = [each for each in ranges if not math.isnan(each[0])]
+    assert len(given) >= 3
+    assert all(0 <= least <= most <= 1 for least, most in given)
+    assert any(least < most for least, most in given)
 
 
 async def test_a_query_of_several_images_is_divided_by_image(subject: Subject) -> None:

@@ -19,7 +19,7 @@ ANSWER: dict[str, Any] = {
     "box": [1, 2, 30, 40],
     "decisions": [int(contract.Decision.ROUTINE)],
     "ood_score": 0.5,
-    "forest_malignancy": None,
+    "forest_range": None,
 }
 
 
@@ -76,7 +76,7 @@ def test_answers_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert answer.box == (1, 2, 30, 40)
     assert answer.mask_png == b"mask"
     assert answer.decisions == {contract.Decision.ROUTINE}
-    assert math.isnan(answer.forest_malignancy)
+    assert all(map(math.isnan, answer.forest_range))
 
 
 @pytest.mark.parametrize("field", sorted(ANSWER))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Callable, Mapping
 
@@ -32,7 +33,7 @@ def mask_png(shift_px: int = 0) -> bytes:
 
 REFER, UNCERTAIN = contract.Decision.REFER, contract.Decision.UNCERTAIN
 RIGHT = References(
-    {0: Reference(True, 0.75, BOX, mask_png(), frozenset({REFER}), 0.0, 0.5)}, "digest"
+    {0: Reference(True, 0.75, BOX, mask_png(), frozenset({REFER}), 0.0, (0.4, 0.5))}, "digest"
 )
 
 
@@ -141,10 +142,12 @@ async def test_kept_answers_are_compared_mask_included() -> None:
     ("given", "words"),
     [
         (answer(decision=UNCERTAIN), "decision is uncertain, wanted refer"),
-        (answer(forest=0.6), "forest_malignancy is 0.600, wanted 0.500"),
+        (answer(forest=0.6), "forest_malignancy is 0.600, wanted 0.400 to 0.500"),
+        (answer(forest=0.3), "forest_malignancy is 0.300, wanted 0.400 to 0.500"),
+        (answer(forest=math.nan), "forest_malignancy"),
         (answer(ood_score=0.5), "ood_score is 0.500, wanted 0.000"),
     ],
-    ids=["decision", "forest", "gate"],
+    ids=["decision", "forest above", "forest below", "no forest", "gate"],
 )
 async def test_kept_answers_are_compared_in_all_that_follows(given: RawAnswer, words: str) -> None:
     target = ScreeningTarget([saying(given)], POOL, RIGHT, 1)
@@ -153,8 +156,10 @@ async def test_kept_answers_are_compared_in_all_that_follows(given: RawAnswer, w
     assert words in fault
 
 
-async def test_equal_answers_have_no_fault() -> None:
-    target = ScreeningTarget([saying(answer())], POOL, RIGHT, 1)
+@pytest.mark.parametrize("forest", [0.36, 0.4, 0.5, 0.54])
+async def test_equal_answers_have_no_fault(forest: float) -> None:
+    """The forest's may lie anywhere between what a map's rounding makes of it."""
+    target = ScreeningTarget([saying(answer(forest=forest))], POOL, RIGHT, 1)
     assert await target.send(0) == OK
     assert target.compare_kept() == (1, [])
 

@@ -32,6 +32,7 @@ class OfflineAnswer:
     """One image's answer.
 
     Attributes:
+        nodule_probability: UINT8 [MAP_SIDE_PX, MAP_SIDE_PX], 255 is 1.
         crop: The cropper's outputs.
         ood_score: At least 0.
         malignancy: 0 to 1, NaN where no nodule was found or the frame is out of distribution.
@@ -39,6 +40,7 @@ class OfflineAnswer:
         decision: By the operating point.
     """
 
+    nodule_probability: npt.NDArray[np.uint8]
     crop: Crop
     ood_score: float
     malignancy: float
@@ -99,11 +101,13 @@ class OfflinePipeline:
         """
         frame, geometry = make_frame(image)
         probability, ood_score = self._segmentation(torch.from_numpy(frame)[None, None])
-        crop = crop_nodule(frame, probability[0, 0].numpy(), geometry, self._parameters)
+        nodule_probability = probability[0, 0].numpy()
+        crop = crop_nodule(frame, nodule_probability, geometry, self._parameters)
         malignancy, evidence, decision = self._classification(
             torch.from_numpy(crop.roi)[None, None], torch.tensor([[crop.nodule_found]]), ood_score
         )
         return OfflineAnswer(
+            nodule_probability,
             crop,
             float(ood_score),
             float(malignancy),
