@@ -17,6 +17,7 @@ import tensorrt_rtx
 from cuda.bindings import runtime as real_cuda
 
 import fake_rtx
+from fake_cuda import FakeCuda
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_the_real_classes_have_every_name_that_is_used(fake: type[Any], real: ty
 
 
 def test_the_real_modules_have_every_name_that_is_used() -> None:
-    used = [name for name in vars(fake_rtx.FakeCuda) if name.startswith("cuda")]
+    used = [name for name in vars(FakeCuda) if name.startswith("cuda")]
     assert len(used) > 10
     assert [name for name in used if not hasattr(real_cuda, name)] == []
     names = [name for name in vars(fake_rtx.FakeLibrary) if not name.startswith("_")]
