@@ -18,7 +18,7 @@ demo: .venv/.server ## Screen phantoms by the real server; the report is demo/an
 	$(BIN)/python examples/demo.py "$(DEMO)"
 
 test: .venv/.dev lint ## Everything that is checked
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check $(CODE) model_repository
