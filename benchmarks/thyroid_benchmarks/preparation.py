@@ -15,7 +15,8 @@ from typing import TypeVar
 from thyroid_benchmarks.floor import Floor, measure_floor, prepare_cases
 from thyroid_benchmarks.measure import Subject
 from thyroid_benchmarks.pool import INDEX_FILE, read_pool, write_pool
-from thyroid_benchmarks.references import read_references, weights_digest, write_references
+from thyroid_benchmarks.reference_writing import write_references
+from thyroid_benchmarks.references import read_references, weights_digest
 from thyroid_benchmarks.verdict import Rules
 from thyroid_pipeline import contract
 from thyroid_server.cores import usable_cores

@@ -1,8 +1,9 @@
-"""The right answers, computed before the load, and how an answer under load is compared with them.
+"""The right answers to a pool, and how an answer under load is compared with them.
 
 `expected.json` in the pool's folder holds, for each image that can be screened, what the offline
-pipeline (PyTorch, one process, no Triton; the forest by ONNX Runtime) answers. Computing them needs
-torch; reading them does not, so that the process that makes the load stays light.
+pipeline (PyTorch, one process, no Triton; the forest by ONNX Runtime) answers. `reference_writing`
+computes them, which needs torch; reading them does not, so that the process that makes the load
+stays light.
 """
 
 from __future__ import annotations
@@ -10,31 +11,24 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from thyroid_benchmarks.pool import Pool, read_pool
+from thyroid_benchmarks.pool import Pool
 from thyroid_client import AnswerError, RawAnswer, Screening
 from thyroid_client._answers import Findings, read_answer
 from thyroid_pipeline import contract
-from thyroid_pipeline.crop import crop_nodule
-from thyroid_pipeline.frame import make_frame
 from thyroid_pipeline.mask_png import decode_mask
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
-    from thyroid_training.offline import OfflineAnswer
-
 REFERENCE_FILE = "expected.json"
-_MASKS = "expected_masks"
+MASK_FOLDER = "expected_masks"
 
 # How far two runtimes may be apart. Both sum the same products in another order, and a probability
 # is rounded to one of 256 grey values in between; a wrong image's answer is far beyond these.
@@ -103,53 +97,6 @@ def weights_digest(model_repository: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def write_references(folder: Path, model_repository: Path, threads: int) -> None:
-    """Answer every image of a pool offline and keep the answers in its folder.
-
-    Raises:
-        ImageError: An image that is not meant to be corrupt cannot be screened.
-    """
-    # Here: torch takes seconds to import, and the load's process does without.
-    import onnxruntime  # noqa: PLC0415
-    import torch  # noqa: PLC0415
-
-    from thyroid_training.checkpoint import load_classification_graph, onnx_path  # noqa: PLC0415
-    from thyroid_training.offline import (  # noqa: PLC0415
-        OfflinePipeline,
-        read_cropper_parameters,
-    )
-
-    torch.set_num_threads(threads)
-    pool = read_pool(folder)
-    offline = OfflinePipeline.from_repository(model_repository)
-    parameters = read_cropper_parameters(model_repository)
-    thresholds = load_classification_graph(
-        onnx_path(model_repository, contract.RESNET18)
-    ).operating_point.tolist()
-    forest = onnxruntime.InferenceSession(
-        str(onnx_path(model_repository, contract.MORPHOLOGY_FOREST)),
-        providers=["CPUExecutionProvider"],
-    )
-    (folder / _MASKS).mkdir(exist_ok=True)
-    answers = {}
-    for case, content in zip(pool.cases, pool.contents, strict=True):
-        if case.kind == "corrupt":
-            continue
-        answer = offline.screen(content)
-        (folder / _MASKS / f"{case.index:05d}.png").write_bytes(answer.crop.mask)
-        answers[str(case.index)] = {
-            "nodule_found": bool(answer.crop.nodule_found),
-            "malignancy": _or_none(answer.malignancy),
-            "box": [int(value) for value in answer.crop.box],
-            "decisions": _decisions(answer.decision, answer.malignancy, thresholds),
-            "ood_score": answer.ood_score,
-            "forest_range": _forest_range(forest, content, answer, parameters),
-        }
-    document = {"weights": weights_digest(model_repository), "answers": answers}
-    text = json.dumps(document, indent=1) + "\n"
-    (folder / REFERENCE_FILE).write_text(text, encoding="utf-8")
-
-
 def read_references(folder: Path) -> References | None:
     """Read the right answers of a pool; None where they were not computed, or not all of them."""
     path = folder / REFERENCE_FILE
@@ -158,7 +105,7 @@ def read_references(folder: Path) -> References | None:
     document = json.loads(path.read_text(encoding="utf-8"))
     try:
         answers = {
-            int(index): _reference(fields, folder / _MASKS / f"{int(index):05d}.png")
+            int(index): _reference(fields, folder / MASK_FOLDER / f"{int(index):05d}.png")
             for index, fields in document["answers"].items()
         }
     except KeyError:  # a field is missing
@@ -256,42 +203,6 @@ def _fault(
 def _differ(value: float, wanted: float, tolerance: float) -> bool:
     """Whether one of two is a number and the other none, or both are and far apart."""
     return math.isnan(value) != math.isnan(wanted) or abs(value - wanted) > tolerance
-
-
-def _decisions(
-    decision: contract.Decision, malignancy: float, thresholds: Sequence[float]
-) -> list[int]:
-    """What may be decided, given how far the malignancy may be apart; without one, that alone."""
-    if math.isnan(malignancy):
-        return [int(decision)]
-    reached = {
-        sum(malignancy + moved >= threshold for threshold in thresholds)
-        for moved in (-MALIGNANCY_TOLERANCE, 0.0, MALIGNANCY_TOLERANCE)
-    }
-    return sorted(int(contract.Decision.ROUTINE) + count for count in reached)
-
-
-def _forest_range(
-    forest: InferenceSession,
-    content: bytes,
-    answer: OfflineAnswer,
-    parameters: contract.CropperParameters,
-) -> tuple[float, float] | None:
-    """What the forest may say, given that a probability may be rounded to either side."""
-    frame, geometry = make_frame(content)
-    maps = (np.clip(answer.nodule_probability + np.int16(moved), 0, 255) for moved in (0, -1, 1))
-    crops = [crop_nodule(frame, each.astype(np.uint8), geometry, parameters) for each in maps]
-    known = {
-        contract.MORPHOLOGY.name: np.stack([crop.morphology for crop in crops]),
-        contract.NODULE_FOUND.name: np.array([[crop.nodule_found] for crop in crops]),
-        contract.OOD_SCORE.name: np.full((len(crops), 1), answer.ood_score, np.float32),
-    }
-    said = forest.run([contract.FOREST_MALIGNANCY.name], known)[0].reshape(-1)
-    return None if np.isnan(said[0]) else (float(np.nanmin(said)), float(np.nanmax(said)))
-
-
-def _or_none(number: float) -> float | None:
-    return None if math.isnan(number) else float(number)
 
 
 def _or_nan(number: float | None) -> float:

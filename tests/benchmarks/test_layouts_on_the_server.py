@@ -30,7 +30,8 @@ from thyroid_benchmarks.layouts_transports import (
     shared_frames,
 )
 from thyroid_benchmarks.pool import Pool, Shares, read_pool, sound_images, write_pool
-from thyroid_benchmarks.references import References, read_references, write_references
+from thyroid_benchmarks.reference_writing import write_references
+from thyroid_benchmarks.references import References, read_references
 from thyroid_benchmarks.target import OK, ScreeningTarget
 from thyroid_client import AsyncTransport, Timeouts
 from thyroid_client._address import parse_address

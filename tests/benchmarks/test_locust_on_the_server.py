@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from thyroid_benchmarks.pool import Shares, write_pool
-from thyroid_benchmarks.references import write_references
+from thyroid_benchmarks.reference_writing import write_references
 from thyroid_server.embedded import EmbeddedTriton
 
 pytestmark = pytest.mark.server

@@ -17,7 +17,7 @@ from thyroid_benchmarks.peer_contestants import make_contestants
 from thyroid_benchmarks.peer_list import TUTORIAL
 from thyroid_benchmarks.pool import Shares, write_pool
 from thyroid_benchmarks.preparation import floor_in_a_process, make_subject
-from thyroid_benchmarks.references import write_references
+from thyroid_benchmarks.reference_writing import write_references
 from thyroid_benchmarks.scenarios import (
     ClosedLoop,
     MultiStream,
