@@ -19,11 +19,12 @@ from thyroid_benchmarks.peer_comparison import compare_peers
 from thyroid_benchmarks.peer_contestants import make_contestants
 from thyroid_benchmarks.peer_environment import PeerUnavailableError
 from thyroid_benchmarks.peer_figures import PeerPlan
-from thyroid_benchmarks.peer_list import LAYOUTS, NAMES, TUTORIAL, Layout
+from thyroid_benchmarks.peer_list import LAYOUTS, NAMES, OURS, TUTORIAL, Layout
 from thyroid_benchmarks.perf_analyzer_fetch import fetch_perf_analyzer
 from thyroid_benchmarks.perf_analyzer_run import PerfFigures, run_perf_analyzer
 from thyroid_benchmarks.pool import order
 from thyroid_benchmarks.preparation import cropper_parameters
+from thyroid_benchmarks.run_off import run_off, run_off_lines
 from thyroid_benchmarks.scenarios import Scenario, Wish
 from thyroid_benchmarks.suite import TUTORIAL_PLAN
 from thyroid_client._address import parse_address
@@ -37,6 +38,13 @@ _CACHE = click.option(
     help="Where what is fetched is kept.",
 )
 _ROUNDS = click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
+RUN_OFF_ROUNDS = click.option(
+    "--run-off-rounds",
+    type=click.IntRange(1),
+    default=PeerPlan.run_off_rounds,
+    show_default=True,
+    help="How often ours and the best of the others are measured after that.",
+)
 _CLIENTS = click.option(
     "--clients", type=click.IntRange(1), multiple=True, default=(1, 4, 8), show_default=True
 )
@@ -47,6 +55,7 @@ _CLIENTS = click.option(
 @pace_options(duration_s=12, warmup_s=2)
 @_CACHE
 @_ROUNDS
+@RUN_OFF_ROUNDS
 @_CLIENTS
 @click.option(
     "--peer",
@@ -71,6 +80,7 @@ def peers(
     pace: Pace,
     cache: Path,
     rounds: int,
+    run_off_rounds: int,
     clients: tuple[int, ...],
     names: tuple[str, ...],
     layouts: tuple[Layout, ...],
@@ -83,12 +93,15 @@ def peers(
     """
     started = now()
     wish = Wish(**asdict(pace), seed=setting.seed)
-    plan = PeerPlan(clients, rounds, wish, layouts)
+    plan = PeerPlan(clients, rounds, run_off_rounds, wish, layouts)
     subject = setting.subject(_NOWHERE, setting.pool())
     result, runs = measured_peers(plan, subject, setting, cache, names)
     setting.write(subject, started, beside=runs, parts={"peers": result})
-    faulty = any(one["fault"] for one in result["contestants"])
-    raise SystemExit(1 if faulty or result["invalid"] else 0)
+    faulty = any(one["fault"] for one in result["contestants"]) or any(
+        one["faults"] for one in result["best"]
+    )
+    invalid = result["invalid"] or any(one["reasons"] for one in result["best"])
+    raise SystemExit(1 if faulty or invalid else 0)
 
 
 @click.command(name="cross-check")
@@ -152,9 +165,14 @@ def measured_peers(
     comparison = asyncio.run(
         compare_peers(contestants, own, plan, click.echo, unavailable=unavailable)
     )
-    result = comparison.as_dict()
-    click.echo(peer_lines(result))
-    return result, [run.measured for run in comparison.runs]
+    rivals = [one.title for one in contestants if one.name not in {OURS, TUTORIAL}]
+    best = asyncio.run(run_off(comparison, rivals, own, click.echo))
+    result = {**comparison.as_dict(), "best": [one.as_dict() for one in best]}
+    click.echo("\n".join([*peer_lines(result), *run_off_lines(best, "peer")]))
+    return result, [
+        *(run.measured for run in comparison.runs),
+        *(run for one in best for run in one.runs),
+    ]
 
 
 def measured_tutorial(subject: Subject, setting: Setting) -> tuple[dict[str, Any], list[Measured]]:

@@ -16,7 +16,7 @@ _EFFICIENCIES = {
     "efficiency": "serving efficiency",
     "pipeline_efficiency": "rate over the whole pipeline's",
 }
-_BEST = (("peers", "best_peer", "peer"), ("layouts", "best_fixed", "fixed layout"))
+_BEST = (("peers", "peer"), ("layouts", "fixed layout"))
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def _scenarios(result: Mapping[str, Any]) -> Iterator[_Figure]:
 
 def _comparisons(result: Mapping[str, Any]) -> Iterator[_Figure]:
     """The ratios of peers and layouts, of VALID rounds; their range stands for an interval."""
-    for part, best, whose in _BEST:
-        for one in result.get(part, {}).get(best, ()):
+    for part, whose in _BEST:
+        for one in result.get(part, {}).get("best", ()):
             for field, better in (("rate", True), ("p95", False)):
                 if one[field]:
                     name = f"ours over the best {whose}, {one['clients']} clients, {field}"

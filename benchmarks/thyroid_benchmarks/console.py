@@ -53,8 +53,8 @@ def floor_lines(lowest: Floor) -> str:
     return "\n".join(lines)
 
 
-def peer_lines(result: Mapping[str, Any]) -> str:
-    """Say how the peers compare, from their part of a result."""
+def peer_lines(result: Mapping[str, Any]) -> list[str]:
+    """Say how the peers compare, from their part of a result, line by line."""
     rounds = result["rounds"]
     lines = ["peers    medians of the VALID rounds, in brackets their range"]
     for one in result["contestants"]:
@@ -67,15 +67,9 @@ def peer_lines(result: Mapping[str, Any]) -> str:
             for point in one["points"]
             if point["counted"]
         ]
-    lines += [
-        f"         ours over the best peer, {best['clients']} clients: {_ends(best['rate'])}, "
-        f"{best['rate']['rounds']} of {rounds} rounds"
-        for best in result["best_peer"]
-        if best["rate"]
-    ]
     if result["invalid"]:
         lines.append(f"         {len(result['invalid'])} runs are INVALID: in no figure above")
-    return "\n".join(lines)
+    return lines
 
 
 def cross_check_lines(result: Mapping[str, Any]) -> str:

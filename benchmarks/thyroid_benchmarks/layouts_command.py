@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from thyroid_benchmarks.cli_comparisons import RUN_OFF_ROUNDS
 from thyroid_benchmarks.cli_parts import Setting, now, setting_options
 from thyroid_benchmarks.console import floor_lines
 from thyroid_benchmarks.floor import Floor
@@ -19,6 +20,7 @@ from thyroid_benchmarks.measure import Measured, Subject
 from thyroid_benchmarks.peer_comparison import compare_peers
 from thyroid_benchmarks.peer_list import OURS
 from thyroid_benchmarks.preparation import floor_in_a_process
+from thyroid_benchmarks.run_off import run_off
 from thyroid_benchmarks.suite import FULL, SHORT, Plan
 from thyroid_benchmarks.verdict import Rules
 from thyroid_server.cores import usable_cores
@@ -32,7 +34,7 @@ _NOWHERE = "127.0.0.1:0"  # every layout has a server of its own
     "form",
     flag_value="short",
     default="short",
-    help="2 rounds of 6 s a point: about a quarter of an hour.",
+    help="2 rounds of 6 s a point, then the best: about half an hour.",
 )
 @click.option("--full", "form", flag_value="full", help="5 rounds of 20 s a point.")
 @setting_options(server=False)
@@ -41,6 +43,7 @@ _NOWHERE = "127.0.0.1:0"  # every layout has a server of its own
     "--clients", type=click.IntRange(1), multiple=True, default=(1, 4, 8), show_default=True
 )
 @click.option("--rounds", type=click.IntRange(1), help="How often each is measured.")
+@RUN_OFF_ROUNDS
 @click.option("--duration-s", type=click.FloatRange(1), help="Of each point, without its warm-up.")
 def layouts(
     *,
@@ -49,6 +52,7 @@ def layouts(
     only: tuple[str, ...],
     clients: tuple[int, ...],
     rounds: int | None,
+    run_off_rounds: int,
     duration_s: float | None,
 ) -> None:
     """Measure our layout against others, in turns: instances, threads, batches, hops, transport.
@@ -58,7 +62,13 @@ def layouts(
     started = now()
     suite = FULL if form == "full" else SHORT
     wish = replace(suite.layouts.wish, duration_s=duration_s or suite.layouts.wish.duration_s)
-    plan = replace(suite.layouts, clients=clients, rounds=rounds or suite.layouts.rounds, wish=wish)
+    plan = replace(
+        suite.layouts,
+        clients=clients,
+        rounds=rounds or suite.layouts.rounds,
+        run_off_rounds=run_off_rounds,
+        wish=wish,
+    )
     chosen = _chosen(setting.model_repository, only)
     pool = setting.pool()
     subject = setting.subject(_NOWHERE, pool)
@@ -66,7 +76,8 @@ def layouts(
         replace(suite, layouts=plan), subject, setting, pool, chosen
     )
     setting.write(subject, started, beside=runs, lowest=floor, parts={"layouts": result})
-    raise SystemExit(any(one["fault"] for one in result["contestants"]))
+    faulty = any(one["fault"] for one in result["contestants"])
+    raise SystemExit(faulty or any(one["faults"] for one in result["best"]))
 
 
 def measured_layouts(
@@ -96,9 +107,12 @@ def measured_layouts(
     own, plan = replace(subject, rules=rules), replace(suite.layouts, rules=rules)
     contestants = as_contestants(chosen, setting.model_repository)
     comparison = asyncio.run(compare_peers(contestants, own, plan, click.echo))
-    click.echo(layout_lines(comparison, chosen, floor))
-    result = layouts_document(comparison, chosen, floor)
-    return result, [run.measured for run in comparison.runs], floor
+    rivals = [layout.name for layout in chosen if layout.is_fixed]
+    best = asyncio.run(run_off(comparison, rivals, own, click.echo))
+    click.echo(layout_lines(comparison, best, floor))
+    result = layouts_document(comparison, best, chosen, floor)
+    runs = [run.measured for run in comparison.runs] + [run for one in best for run in one.runs]
+    return result, runs, floor
 
 
 def _chosen(model_repository: Path, only: tuple[str, ...]) -> list[Layout]:

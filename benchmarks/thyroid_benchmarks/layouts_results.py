@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from thyroid_benchmarks.console import with_ends
 from thyroid_benchmarks.estimates import Estimate, ratio
 from thyroid_benchmarks.floor import Floor
 from thyroid_benchmarks.layouts_contestants import Layout
-from thyroid_benchmarks.peer_figures import Comparison, Ratio, spread
-from thyroid_benchmarks.peer_list import OURS
+from thyroid_benchmarks.peer_figures import Comparison, spread
+from thyroid_benchmarks.run_off import RunOff, run_off_lines
 
 _RATE = "rate_per_s"
-_P95 = "p95_ms"
 
 
 def layouts_document(
-    comparison: Comparison, layouts: Sequence[Layout], floor: Floor
+    comparison: Comparison, best: Sequence[RunOff], layouts: Sequence[Layout], floor: Floor
 ) -> dict[str, Any]:
     """Put the figures together for a report.
 
     Args:
         comparison: What was measured.
+        best: Ours against the best fixed layout.
         layouts: What each contestant is.
         floor: Measured in the same run.
 
     Returns:
         What `Comparison.as_dict` says, with every point's share of the floor, ours beside the best
-        fixed layout of each round (`best_fixed`), and the floor itself.
+        fixed layout (`best`), and the floor itself.
     """
     found = comparison.as_dict()
     kinds = {layout.name: layout for layout in layouts}
@@ -42,25 +41,9 @@ def layouts_document(
             point["efficiency"] = None if share is None else share.as_dict()
     return {
         **found,
-        "best_fixed": [
-            {
-                "clients": clients,
-                "rate": _dict(over_best_fixed(comparison, layouts, clients, _RATE)),
-                "p95": _dict(over_best_fixed(comparison, layouts, clients, _P95)),
-            }
-            for clients in comparison.plan.clients
-        ],
+        "best": [one.as_dict() for one in best],
         "floor": floor.as_dict(),
     }
-
-
-def over_best_fixed(
-    comparison: Comparison, layouts: Sequence[Layout], clients: int, figure: str
-) -> Ratio | None:
-    """Divide our figure by the best fixed layout's of the same round; None without one."""
-    wanted = {OURS, *(layout.name for layout in layouts if layout.is_fixed)}
-    some = tuple(one for one in comparison.contestants if one.name in wanted)
-    return replace(comparison, contestants=some).ours_over_best(clients, figure)
 
 
 def floor_rate(floor: Floor, clients: int) -> Estimate:
@@ -68,7 +51,7 @@ def floor_rate(floor: Floor, clients: int) -> Estimate:
     return floor.sequential_per_s if clients == 1 else floor.parallel_per_s
 
 
-def layout_lines(comparison: Comparison, layouts: Sequence[Layout], floor: Floor) -> str:
+def layout_lines(comparison: Comparison, best: Sequence[RunOff], floor: Floor) -> str:
     """Say the result in a few lines: each layout's rates, and ours beside the best fixed one."""
     lines = []
     for one in comparison.contestants:
@@ -80,17 +63,4 @@ def layout_lines(comparison: Comparison, layouts: Sequence[Layout], floor: Floor
                 rates.append(f"{clients}: {with_ends(rate)}/s, {share:.2f} of the floor")
         fault = comparison.faults.get(one.title)
         lines.append(f"{one.title:14} {fault or '; '.join(rates)}")
-    for clients in comparison.plan.clients:
-        for figure in (_RATE, _P95):
-            beside = over_best_fixed(comparison, layouts, clients, figure)
-            if beside is not None:
-                lines.append(
-                    f"{clients} clients: ours over the best fixed, {figure}: "
-                    f"{with_ends(beside.estimate)}, {beside.rounds} of {comparison.plan.rounds} "
-                    "rounds"
-                )
-    return "\n".join(lines)
-
-
-def _dict(value: Ratio | None) -> dict[str, float | None] | None:
-    return None if value is None else value.as_dict()
+    return "\n".join([*lines, *run_off_lines(best, "fixed layout")])

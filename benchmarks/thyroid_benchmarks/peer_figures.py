@@ -9,7 +9,7 @@ from typing import Any
 
 from thyroid_benchmarks.estimates import Estimate, paired_ratio
 from thyroid_benchmarks.measure import Measured, Subject
-from thyroid_benchmarks.peer_list import LAYOUTS, OURS, TUTORIAL, Layout
+from thyroid_benchmarks.peer_list import LAYOUTS, OURS, Layout
 from thyroid_benchmarks.scenarios import Wish
 from thyroid_benchmarks.target import ScreeningTarget
 from thyroid_benchmarks.verdict import Rules
@@ -63,6 +63,7 @@ class PeerPlan:
     Attributes:
         clients: Closed loops, by number of clients.
         rounds: How often all are measured.
+        run_off_rounds: How often ours and the best of the others are measured after that.
         wish: Durations and bound of a run.
         layouts: In which every peer is measured.
         rules: What a run must keep to.
@@ -70,6 +71,7 @@ class PeerPlan:
 
     clients: tuple[int, ...] = (1, 4, 8)
     rounds: int = 3
+    run_off_rounds: int = 4
     wish: Wish = _WISH
     layouts: tuple[Layout, ...] = LAYOUTS
     rules: Rules = field(default_factory=Rules)
@@ -88,12 +90,6 @@ class PeerRun:
     def counts(self) -> bool:
         """Whether its figures may be compared: a figure of an INVALID run may not be cited."""
         return self.measured.verdict.valid
-
-    @property
-    def is_right(self) -> bool:
-        """Whether it served, and every answer was right, be the run VALID or not."""
-        observed, summary = self.measured.observed, self.measured.summary
-        return summary.failed == 0 and summary.screenings > 0 and not observed.faults
 
 
 @dataclass(frozen=True)
@@ -141,14 +137,6 @@ class Comparison:
                 for run in self.runs
                 if run.measured.verdict.word != "VALID"
             ],
-            "best_peer": [
-                {
-                    "clients": clients,
-                    "rate": _optional(self.ours_over_best(clients, "rate_per_s")),
-                    "p95": _optional(self.ours_over_best(clients, "p95_ms")),
-                }
-                for clients in self.plan.clients
-            ],
         }
 
     def figures(self, title: str, clients: int, figure: str) -> dict[int, float]:
@@ -160,37 +148,12 @@ class Comparison:
         }
         return {number: value for number, value in found.items() if value is not None}
 
-    def ratio_to_ours(self, title: str, clients: int, figure: str) -> Ratio | None:
-        """Divide a contestant's figure by ours of the same round; None without a common round."""
-        theirs = self.figures(title, clients, figure)
-        ours = self.figures(OURS, clients, figure)
-        return _ratio(theirs, ours)
+    def ratio(self, title: str, other: str, clients: int, figure: str) -> Ratio | None:
+        """Divide a contestant's figure by another's of the same round; None without a common one.
 
-    def ours_over_best(self, clients: int, figure: str) -> Ratio | None:
-        """Divide ours by the best of all peers and layouts in each round, whoever that was then.
-
-        The tutorial's ensemble is tuned to nothing and none of them. A round in which an INVALID
-        run answered rightly and was better than every VALID one is left out: who was the best in
-        it cannot be told.
+        A round in which one of the two is INVALID is none.
         """
-        peers = {one.title for one in self.contestants if one.name not in {OURS, TUTORIAL}}
-        best_of = max if figure == "rate_per_s" else min
-        value_of = _BESTS[figure]
-        best: dict[int, float] = {}
-        for number in range(self.plan.rounds):
-            runs = [
-                run
-                for run in self.runs
-                if (run.clients, run.round) == (clients, number)
-                and run.title in peers
-                and run.is_right
-            ]
-            if not runs:
-                continue
-            first = best_of(runs, key=lambda run: value_of(run.measured))
-            if first.counts:
-                best[number] = value_of(first.measured)
-        return _ratio(self.figures(OURS, clients, figure), best)
+        return _ratio(self.figures(title, clients, figure), self.figures(other, clients, figure))
 
     def _contestant(self, one: Contestant) -> dict[str, Any]:
         return {
@@ -213,19 +176,15 @@ class Comparison:
                 for figure in _FIGURES
             },
             "ratios": {
-                figure: _optional(self.ratio_to_ours(title, clients, figure)) for figure in _FIGURES
+                figure: _optional(self.ratio(title, OURS, clients, figure)) for figure in _FIGURES
             },
             "runs": [{"round": run.round, **run.measured.as_dict()} for run in runs],
         }
 
 
-# Those by which it is told who is the best; each run has them.
-_BESTS: dict[str, Callable[[Measured], float]] = {
+_FIGURES: dict[str, Callable[[Measured], float | None]] = {
     "rate_per_s": lambda run: run.summary.rate_per_s.value,
     "p95_ms": lambda run: run.summary.latency_ms[95.0].value,
-}
-_FIGURES: dict[str, Callable[[Measured], float | None]] = {
-    **_BESTS,
     "p50_ms": lambda run: run.summary.latency_ms[50.0].value,
     "server_cpu_ms": lambda run: run.server_cpu_ms,
 }

@@ -72,25 +72,26 @@ def cpu_table(document: Document, part: str) -> str:
     return table(["server", *head], rows)
 
 
-def best_table(document: Document, part: str, best: str) -> str:
-    """Ours over the best of all others in each round, whichever it was then.
+def best_table(document: Document, part: str) -> str:
+    """Ours over the best of the others, from their run-off, and who that is.
 
     Args:
         document: A result with the part.
         part: `layouts` or `peers`.
-        best: Among whom: `best_fixed` layout, `best_peer`.
     """
-    found = document[part]
     rows = [
         [
             str(one["clients"]),
-            ratio_cell(one["rate"], found),
-            ratio_cell(one["p95"], found),
-            share_cell(verdicts_at(found, one["clients"])),
+            one["titles"]["rate"] or NONE,
+            ratio_cell(one["rate"], one),
+            one["titles"]["p95"] or NONE,
+            ratio_cell(one["p95"], one),
+            share_cell(one["verdicts"]),
         ]
-        for one in found[best]
+        for one in document[part]["best"]
     ]
-    return table(["clients", "rate", "p95", "VALID runs"], rows)
+    head = ["clients", "best rate", "ours over it", "shortest p95", "ours over it", "VALID runs"]
+    return table(head, rows)
 
 
 def ratio_cell(ratio: Mapping[str, Any] | None, found: Mapping[str, Any], decimals: int = 3) -> str:
@@ -116,14 +117,12 @@ def settings_table(document: Document, part: str) -> str:
     return table(["server", "what it is, what it is tuned to", "versions"], rows)
 
 
-def verdicts_at(
-    found: Mapping[str, Any], clients: int, names: Sequence[str] | None = None
-) -> list[str]:
-    """Return the verdicts of all runs of a part with so many clients; of some servers, if named."""
+def verdicts_at(found: Mapping[str, Any], clients: int, names: Sequence[str]) -> list[str]:
+    """Return the verdicts of all runs of some servers with so many clients."""
     return [
         run["verdict"]["word"]
         for one in found["contestants"]
-        if names is None or one["name"] in names
+        if one["name"] in names
         for point in one["points"]
         if point["clients"] == clients
         for run in point["runs"]

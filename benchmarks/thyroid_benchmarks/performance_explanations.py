@@ -19,6 +19,7 @@ from thyroid_pipeline import contract
 NOTHING = "nothing in these results explains it"
 _STEPS = (contract.FRAME_DECODER.name, contract.ROI_CROPPER.name)
 _WAYS = {1: "sequential"}
+_BEST_FIGURES = {"rate": "rate_per_s", "p95": "p95_ms"}
 _RUNS = {1: ALONE, 8: CROWD}
 
 
@@ -73,36 +74,29 @@ def of_offline(suite: Document) -> str:
     return _sentences(told)
 
 
-def of_best(found: Mapping[str, Any], suite: Document, clients: int, figure_name: str) -> str:
+def of_best(best: Mapping[str, Any], suite: Document, field: str) -> str:
     """Where the best of the others and ours stand, and what ours spends its time on.
 
     Args:
-        found: A part with contestants; where they are layouts only the fixed ones are compared.
+        best: Of a part's `best`: one number of clients.
         suite: With floor and runs.
-        clients: Of the target.
-        figure_name: `rate_per_s` or `p95_ms`.
+        field: `rate` or `p95`.
     """
-    points = {
-        one["title"]: point[figure_name]["value"]
-        for one in found["contestants"]
-        if one["name"] in {OURS} or (one["name"] != TUTORIAL and one.get("is_fixed", True))
-        for point in one["points"]
-        if point["clients"] == clients and point[figure_name] is not None
-    }
-    ours = points.pop(OURS, None)
+    title, clients = best["titles"][field], best["clients"]
     told = []
-    if ours is not None and points:
-        best_of = max if figure_name == "rate_per_s" else min
-        title = best_of(points, key=points.__getitem__)
+    if title is not None and best[field] is not None:
+        name = _BEST_FIGURES[field]
+        values = {one: best["figures"][one][name]["value"] for one in (OURS, title)}
         told.append(
-            f"ours has {_figure(figure_name, ours, suite, clients)}, and {title}, the best by its "
-            f"median, {_figure(figure_name, points[title], suite, clients)}"
+            f"ours has {_figure(name, values[OURS], suite, clients)}, and {title}, the best, "
+            f"{_figure(name, values[title], suite, clients)}"
         )
-        cpu_ms = {name: _cpu_ms(found, name, clients) for name in (OURS, title)}
-        if None not in cpu_ms.values():
+        cpu_ms = [best["figures"][one]["server_cpu_ms"] for one in (OURS, title)]
+        if None not in cpu_ms:
+            ours_ms, theirs_ms = (figure(one["value"]) for one in cpu_ms)
             told.append(
-                f"a screening takes {figure(cpu_ms[OURS])} ms of processor time of our server, and "
-                f"{figure(cpu_ms[title])} ms of {title}"
+                f"a screening takes {ours_ms} ms of processor time of our server, and {theirs_ms} "
+                f"ms of {title}"
             )
     return _sentences([*told, *_parts(suite, clients)])
 
@@ -176,16 +170,6 @@ def _parts(suite: Document, clients: int) -> list[str]:
         f"the steps at work, {figure(spent[CORE_WAIT])} the wait for a core, "
         f"{figure(spent['queue'])} queues, {figure(rest_ms)} copies, scheduling and transport"
     ]
-
-
-def _cpu_ms(found: Mapping[str, Any], title: str, clients: int) -> float | None:
-    """The median processor time of a contestant's server for a screening; None without one."""
-    for one in found["contestants"]:
-        for point in one["points"]:
-            if (one["title"], point["clients"]) == (title, clients):
-                middle = point["server_cpu_ms"]
-                return None if middle is None else float(middle["value"])
-    return None
 
 
 def _figure(name: str, value: float, suite: Document, clients: int) -> str:

@@ -106,8 +106,8 @@ def target_table(
     run of one, the others the part of that name.
     """
     targets = [
-        *_over_best(layouts["layouts"], suite, "best_fixed", "the best fixed layout's"),
-        *_over_best(peers["peers"], suite, "best_peer", "the best peer's"),
+        *_over_best(layouts["layouts"], suite, "the best fixed layout's"),
+        *_over_best(peers["peers"], suite, "the best peer's"),
         *_beside_floor(suite),
         *_tails(peers["peers"], suite),
         over_tutorial(peers["peers"], suite),
@@ -144,7 +144,7 @@ def main_figures_table(suite: Document, peers: Document) -> str:
         rows.append([what, *_cited(f"up to {figure(knee['passed_per_s'], 2)}/s", verdicts)])
     compared = [
         *_beside_floor(suite)[:2],
-        *_over_best(peers["peers"], suite, "best_peer", "the best peer's"),
+        *_over_best(peers["peers"], suite, "the best peer's"),
         over_tutorial(peers["peers"], suite),
     ]
     for target in compared:
@@ -187,18 +187,18 @@ def over_tutorial(found: Mapping[str, Any], suite: Document) -> Target:
     )
 
 
-def _over_best(found: Mapping[str, Any], suite: Document, best: str, whose: str) -> list[Target]:
+def _over_best(found: Mapping[str, Any], suite: Document, whose: str) -> list[Target]:
     return [
         Target(
             f"rate over {whose}, {_clients(one['clients'])}",
             LEAST_SHARE,
             True,
             _estimate(one["rate"]),
-            tuple(verdicts_at(found, one["clients"])),
-            left=rounds_left(one["rate"], found),
-            why=explanations.of_best(found, suite, one["clients"], "rate_per_s"),
+            tuple(one["verdicts"]),
+            left=rounds_left(one["rate"], one),
+            why=explanations.of_best(one, suite, "rate"),
         )
-        for one in found[best]
+        for one in found["best"]
     ]
 
 
@@ -209,11 +209,11 @@ def _tails(found: Mapping[str, Any], suite: Document) -> list[Target]:
             1.0,
             False,
             _estimate(one["p95"]),
-            tuple(verdicts_at(found, MANY)),
-            left=rounds_left(one["p95"], found),
-            why=explanations.of_best(found, suite, MANY, "p95_ms"),
+            tuple(one["verdicts"]),
+            left=rounds_left(one["p95"], one),
+            why=explanations.of_best(one, suite, "p95"),
         )
-        for one in found["best_peer"]
+        for one in found["best"]
         if one["clients"] == MANY
     ]
 

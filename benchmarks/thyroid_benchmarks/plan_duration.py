@@ -89,8 +89,13 @@ def _scenarios_s(plan: Plan) -> float:
 
 
 def _comparison_s(plan: PeerPlan, contestants: int) -> float:
-    turn_s = _START_S + _CHECK_S + len(plan.clients) * _run_s(plan.wish, plan.wish.duration_s)
-    return plan.rounds * contestants * turn_s
+    run_s = _run_s(plan.wish, plan.wish.duration_s)
+    rounds_s = plan.rounds * contestants * (_START_S + _CHECK_S + len(plan.clients) * run_s)
+    if contestants <= _OWN_CONTESTANTS:
+        return rounds_s
+    in_a_run_off = 3  # ours, the best rate's and the shortest tail's
+    run_offs = len(plan.clients) * plan.run_off_rounds * in_a_run_off
+    return rounds_s + run_offs * (_START_S + _CHECK_S + run_s)
 
 
 def _run_s(wish: Wish, duration_s: float) -> float:

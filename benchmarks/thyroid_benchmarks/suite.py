@@ -94,7 +94,7 @@ SHORT = Plan(
     cross_check=CrossCheckPlan(rounds=2),
     layouts=PeerPlan(rounds=2, wish=Wish(duration_s=6, warmup_s=1.5)),
 )
-# Under an hour and a half, with all that is compared: who doubts a figure can measure it anew. A
+# Under two hours, with all that is compared: who doubts a figure can measure it anew. A
 # probe of 45 s has 400 requests from 9/s on: with so many a 99th percentile has an upper end.
 FULL = Plan(
     images=240,

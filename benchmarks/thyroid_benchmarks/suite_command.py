@@ -29,7 +29,12 @@ from thyroid_benchmarks.verdict import Rules
 
 @click.command()
 @click.option("--short", "form", flag_value="short", default="short", help="Under 10 minutes.")
-@click.option("--full", "form", flag_value="full", help="Under 40 minutes; with --beside under 90.")
+@click.option(
+    "--full",
+    "form",
+    flag_value="full",
+    help="Under 40 minutes; with --beside under two hours.",
+)
 @click.option(
     "--beside",
     type=FOLDER,

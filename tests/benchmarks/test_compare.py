@@ -36,9 +36,9 @@ def knee(verdict: dict[str, Any]) -> dict[str, Any]:
 
 def result(verdict: dict[str, Any] = VALID) -> dict[str, Any]:
     ours = contestant("ours", [{**point(8, 16.0, 1.0), "efficiency": estimate(0.90, 0.89, 0.91)}])
-    layouts = comparison("best_fixed", {8: (0.98, 1.0)}, [ours])
+    layouts = comparison({8: (0.98, 1.0)}, [ours])
     peers = comparison(
-        "best_peer", {8: (0.96, 1.1)}, [ours, contestant("tutorial-ensemble", [point(8, 8.0, 0.5)])]
+        {8: (0.96, 1.1)}, [ours, contestant("tutorial-ensemble", [point(8, 8.0, 0.5)])]
     )
     made = document(
         floor=FLOOR,
@@ -91,7 +91,7 @@ def test_efficiency_and_ratios_are_compared() -> None:
 def test_a_ratio_that_fell_is_a_regression() -> None:
     after = result()
     after["runs"][0]["efficiency"] = {**estimate(0.7, 0.69, 0.71), "floor": "parallel"}
-    after["layouts"]["best_fixed"][0]["rate"] = ratio(0.8, 0.01)
+    after["layouts"]["best"][0]["rate"] = ratio(0.8, 0.01)
     after["peers"]["contestants"][1]["points"][0]["ratios"]["rate_per_s"] = ratio(0.8, 0.01)
     assert {change.figure for change in compare(result(), after).worse} == {
         "8 clients, serving efficiency",

@@ -25,7 +25,6 @@ from thyroid_benchmarks.performance_comparisons import rates_table, ratios_table
 from thyroid_benchmarks.results import read_result
 
 PEERS = comparison(
-    "best_peer",
     {8: (0.96, 0.9)},
     [contestant("ours", [point(8, 16.0, 1.0, (VALID, DRIFTED))])],
     [{"run": "ours, 8 clients, round 2", "reasons": DRIFTED["reasons"]}],
@@ -90,7 +89,7 @@ def test_the_tutorials_ensemble_alone_replaces_no_peers() -> None:
     contestants = [
         contestant(name, [point(8, 16.0, 1.0, (VALID,))]) for name in ("ours", "tutorial-ensemble")
     ]
-    alone = comparison("best_peer", {8: (0.96, 0.9)}, contestants)
+    alone = comparison({8: (0.96, 0.9)}, contestants)
     found = split(document(floor=FLOOR, runs=[run("8 clients", 16.0)], peers=alone))
     assert sorted(found) == ["suite"]
 

@@ -28,7 +28,7 @@ from thyroid_benchmarks.layouts_repositories import (
     derive_two_calls,
     fixed,
 )
-from thyroid_benchmarks.layouts_results import layout_lines, layouts_document, over_best_fixed
+from thyroid_benchmarks.layouts_results import layout_lines, layouts_document
 from thyroid_benchmarks.measure import Subject
 from thyroid_benchmarks.peer_environment import PeerUnavailableError
 from thyroid_benchmarks.peer_figures import Comparison, Contestant, PeerPlan, PeerRun
@@ -36,6 +36,7 @@ from thyroid_benchmarks.peer_list import OURS
 from thyroid_benchmarks.pool import Case, Pool
 from thyroid_benchmarks.report import render_report
 from thyroid_benchmarks.results import document
+from thyroid_benchmarks.run_off import RunOff
 from thyroid_benchmarks.verdict import Rules
 from thyroid_pipeline import contract
 from thyroid_server.repository import check_repository
@@ -172,7 +173,7 @@ def measured(rate: float) -> Any:
     return SimpleNamespace(
         summary=summary,
         observed=SimpleNamespace(faults=()),
-        verdict=SimpleNamespace(word="VALID", valid=True),
+        verdict=SimpleNamespace(word="VALID", valid=True, reasons=()),
         as_dict=lambda: {"rate": rate},
         server_cpu_ms=1000 / rate,
     )
@@ -181,6 +182,15 @@ def measured(rate: float) -> Any:
 @contextlib.contextmanager
 def nothing() -> Iterator[Any]:
     yield None
+
+
+def run_offs(comparison: Comparison) -> list[RunOff]:
+    """As if the rounds of all had been those of the run-offs."""
+    best = {1: "2x2", 8: "2x1"}
+    return [
+        RunOff(clients, {"rate_per_s": title, "p95_ms": title}, comparison)
+        for clients, title in best.items()
+    ]
 
 
 @pytest.fixture
@@ -196,22 +206,8 @@ def comparison() -> Comparison:
     return Comparison(contestants, runs, {}, PeerPlan(clients=(1, 8), rounds=2))
 
 
-@pytest.mark.parametrize(("clients", "low", "high"), [(1, 9.5 / 10, 9 / 9), (8, 18 / 19, 19 / 20)])
-def test_ours_is_set_beside_the_best_fixed_layout_of_each_round(
-    comparison: Comparison, clients: int, low: float, high: float
-) -> None:
-    beside = over_best_fixed(comparison, LAYOUTS, clients, "rate_per_s")
-    assert beside is not None
-    assert beside.estimate.low == pytest.approx(low)
-    assert beside.estimate.high == pytest.approx(high)
-    # The best latency is the smallest, so that here the ratio is the inverse.
-    slower = over_best_fixed(comparison, LAYOUTS, clients, "p95_ms")
-    assert slower is not None
-    assert slower.estimate.high == pytest.approx(1 / low)
-
-
 def test_the_document_holds_every_share_of_the_floor(comparison: Comparison) -> None:
-    found = layouts_document(comparison, LAYOUTS, FLOOR)
+    found = layouts_document(comparison, run_offs(comparison), LAYOUTS, FLOOR)
     json.dumps(found, allow_nan=False)
     shares = {
         (one["title"], point["clients"]): point["efficiency"]["value"]
@@ -220,9 +216,10 @@ def test_the_document_holds_every_share_of_the_floor(comparison: Comparison) -> 
     }
     assert shares[OURS, 1] == pytest.approx(9.25 / 10)
     assert shares[OURS, 8] == pytest.approx(18.5 / 20)
-    assert [one["clients"] for one in found["best_fixed"]] == [1, 8]
-    assert found["best_fixed"][0]["rate"]["low"] == pytest.approx(0.95)
-    assert found["best_peer"][0]["rate"]["value"] == pytest.approx(0.5)  # of all: the fused one
+    assert [one["clients"] for one in found["best"]] == [1, 8]
+    # In one round 9.5 of 10, in the other 9 of 9.
+    assert found["best"][0]["rate"]["low"] == pytest.approx(0.95)
+    assert found["best"][0]["rate"]["high"] == pytest.approx(1.0)
 
 
 def test_what_was_not_measured_is_left_open(comparison: Comparison) -> None:
@@ -232,11 +229,10 @@ def test_what_was_not_measured_is_left_open(comparison: Comparison) -> None:
         {OURS: "it did not start"},
         comparison.plan,
     )
-    found = layouts_document(faulty, LAYOUTS, FLOOR)
-    assert found["best_fixed"] == [
-        {"clients": clients, "rate": None, "p95": None} for clients in (1, 8)
-    ]
-    assert "it did not start" in layout_lines(faulty, LAYOUTS, FLOOR)
+    nobody = [RunOff(clients, {}, None) for clients in (1, 8)]
+    found = layouts_document(faulty, nobody, LAYOUTS, FLOOR)
+    assert [(one["rate"], one["p95"]) for one in found["best"]] == [(None, None)] * 2
+    assert "it did not start" in layout_lines(faulty, nobody, FLOOR)
     assert "not measured to the end: it did not start" in page(found)
 
 
@@ -247,7 +243,7 @@ def page(section: dict[str, Any]) -> str:
 
 
 def test_the_page_shows_the_layouts(comparison: Comparison) -> None:
-    text = page(layouts_document(comparison, LAYOUTS, FLOOR))
+    text = page(layouts_document(comparison, run_offs(comparison), LAYOUTS, FLOOR))
     assert "Our layout and others" in text
     assert "screenings per second, over ours" in text  # the picture
     assert "not fixed, and best of all" in text
@@ -258,9 +254,9 @@ def test_the_page_shows_the_layouts(comparison: Comparison) -> None:
 
 
 def test_the_lines_say_each_rate_and_its_share(comparison: Comparison) -> None:
-    text = layout_lines(comparison, LAYOUTS, FLOOR)
+    text = layout_lines(comparison, run_offs(comparison), FLOOR)
     assert "1: 9.25 (9.00 to 9.50)/s, 0.93 of the floor" in text
-    assert "8 clients: ours over the best fixed, rate_per_s: 0.95 (0.95 to 0.95), 2 of 2" in text
+    assert "ours over the best fixed layout, 2x1, 8 clients, rate_per_s: 0.97 (0.95" in text
 
 
 def test_an_unknown_layout_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from thyroid_benchmarks.peer_comparison import compare_peers, turn
 from thyroid_benchmarks.peer_contestants import make_contestants
 from thyroid_benchmarks.peer_environment import PeerUnavailableError
 from thyroid_benchmarks.peer_figures import Comparison, Contestant, PeerPlan
-from thyroid_benchmarks.peer_list import LAYOUTS, NAMES, OURS, PEERS, TUTORIAL
+from thyroid_benchmarks.peer_list import LAYOUTS, NAMES, OURS, PEERS
 from thyroid_benchmarks.pool import Case, Pool
 from thyroid_benchmarks.report import render_report
 from thyroid_benchmarks.results import document
+from thyroid_benchmarks.run_off import RunOff, run_off, run_off_lines
 from thyroid_benchmarks.scenarios import ClosedLoop, Scenario
 from thyroid_benchmarks.schedule import NS_PER_S
 from thyroid_benchmarks.summary import summarise
@@ -153,8 +155,8 @@ def test_whoever_profits_from_a_place_has_each_place() -> None:
 
 async def test_ratios_are_those_of_the_same_round(fakes: Fakes) -> None:
     result = await compared(fakes, fakes.make(OURS, 50), fakes.make("a", 60))
-    rate = result.ratio_to_ours("a", 8, "rate_per_s")
-    latency = result.ratio_to_ours("a", 8, "p95_ms")
+    rate = result.ratio("a", OURS, 8, "rate_per_s")
+    latency = result.ratio("a", OURS, 8, "p95_ms")
     assert rate is not None
     assert latency is not None
     assert rate.rounds == latency.rounds == 3
@@ -163,61 +165,95 @@ async def test_ratios_are_those_of_the_same_round(fakes: Fakes) -> None:
     assert rate.estimate.low is not None
     assert rate.estimate.high is not None
     assert rate.estimate.low <= rate.estimate.value <= rate.estimate.high
-    ours = result.ratio_to_ours(OURS, 1, "rate_per_s")
+    ours = result.ratio(OURS, OURS, 1, "rate_per_s")
     assert ours is not None
     assert (ours.estimate.low, ours.estimate.value, ours.estimate.high) == (1, 1, 1)
-
-
-async def test_ours_is_set_beside_the_best_of_each_round(fakes: Fakes) -> None:
-    result = await compared(fakes, fakes.make(OURS, 50), fakes.make("a", 60), fakes.make("b", 40))
-    rate = result.ours_over_best(1, "rate_per_s")
-    p95 = result.ours_over_best(1, "p95_ms")
-    assert rate is not None
-    assert p95 is not None
-    assert rate.estimate.value == pytest.approx(40 / 50, rel=0.03)
-    assert p95.estimate.value == pytest.approx(50 / 40, rel=0.03)
-
-
-async def test_the_tutorials_ensemble_is_not_the_best_peer(fakes: Fakes) -> None:
-    result = await compared(fakes, fakes.make(OURS, 50), fakes.make(TUTORIAL, 80))
-    assert result.ours_over_best(1, "rate_per_s") is None
-    assert result.ratio_to_ours(TUTORIAL, 1, "rate_per_s") is not None
 
 
 async def test_an_invalid_run_takes_its_round_out_of_the_ratios(fakes: Fakes) -> None:
     fakes.disturbed = {("a", 1)}
     result = await compared(fakes, fakes.make(OURS, 50), fakes.make("a", 60))
-    ratio = result.ratio_to_ours("a", 8, "rate_per_s")
+    ratio = result.ratio("a", OURS, 8, "rate_per_s")
     assert ratio is not None
     assert ratio.rounds == 2
     assert sorted(result.figures("a", 8, "p95_ms")) == [0, 2]
     part = result.as_dict()
-    assert [one["rate"]["rounds"] for one in part["best_peer"]] == [2, 2]
     assert [point["counted"] for point in part["contestants"][1]["points"]] == [2, 2]
-    assert "of ours, 2 of 3 rounds" in peer_lines(part)
+    assert "of ours, 2 of 3 rounds" in "\n".join(peer_lines(part))
 
 
 async def test_without_a_valid_run_there_is_no_figure(fakes: Fakes) -> None:
     fakes.disturbed = {(OURS, number) for number in range(3)}
     result = await compared(fakes, fakes.make(OURS, 50), fakes.make("a", 60))
-    assert result.ratio_to_ours("a", 8, "rate_per_s") is None
-    assert result.ours_over_best(8, "rate_per_s") is None
+    assert result.ratio("a", OURS, 8, "rate_per_s") is None
     part = json.loads(json.dumps(result.as_dict(), allow_nan=False))
     assert part["contestants"][0]["points"][0]["rate_per_s"] is None
     assert part["contestants"][1]["points"][0]["rate_per_s"] is not None
 
 
-async def test_a_round_whose_best_is_invalid_has_no_best(fakes: Fakes) -> None:
-    # "b" is the fastest, "c" the slowest: where "b" is disturbed, nobody knows who was the best.
-    fakes.disturbed = {("b", 0), ("c", 2)}
+async def raced(fakes: Fakes, result: Comparison, *rivals: str) -> list[RunOff]:
+    return await run_off(result, rivals, SUBJECT, lambda _: None, run=fakes.run)
+
+
+async def test_ours_is_measured_anew_against_the_best_alone(fakes: Fakes) -> None:
     result = await compared(
-        fakes,
-        *(fakes.make(name, ms) for name, ms in ((OURS, 50), ("a", 60), ("b", 40), ("c", 90))),
+        fakes, *(fakes.make(name, ms) for name, ms in ((OURS, 50), ("a", 60), ("b", 40)))
     )
-    rate = result.ours_over_best(1, "rate_per_s")
+    fakes.order.clear()
+    # It was the best by luck: measured again, it is slower.
+    fakes.ms["b"] = 45
+    one, eight = await raced(fakes, result, "a", "b")
+    assert fakes.order[:4] == [(OURS, 1), ("b", 1), ("b", 1), (OURS, 1)]
+    assert len(fakes.order) == 2 * 2 * PLAN.run_off_rounds
+    for found in (one, eight):
+        assert found.best == {"rate_per_s": "b", "p95_ms": "b"}
+        rate, p95 = found.over_best("rate_per_s"), found.over_best("p95_ms")
+        assert rate is not None
+        assert p95 is not None
+        assert rate.rounds == PLAN.run_off_rounds
+        assert rate.estimate.value == pytest.approx(45 / 50, rel=0.03)
+        assert p95.estimate.value == pytest.approx(50 / 45, rel=0.03)
+    told = json.loads(json.dumps(one.as_dict(), allow_nan=False))
+    assert told["titles"] == {"rate": "b", "p95": "b"}
+    assert told["figures"]["b"]["p95_ms"]["value"] < told["figures"][OURS]["p95_ms"]["value"]
+    assert told["verdicts"] == ["VALID"] * 2 * PLAN.run_off_rounds
+
+
+async def test_one_lucky_round_makes_nobody_the_best(fakes: Fakes) -> None:
+    made = [fakes.make(name, ms) for name, ms in ((OURS, 50), ("a", 45), ("b", 60))]
+    result = await compared(fakes, *made)
+    lucky = next(run for run in result.runs if run.title == "b" and run.clients == 8)
+    quick = measured(lucky.measured.scenario, 20)
+    runs = [replace(run, measured=quick) if run is lucky else run for run in result.runs]
+    _, eight = await raced(fakes, replace(result, runs=tuple(runs)), "a", "b")
+    assert eight.best == {"rate_per_s": "a", "p95_ms": "a"}
+
+
+async def test_who_is_out_or_no_rival_is_not_the_best(fakes: Fakes) -> None:
+    made = [fakes.make(name, ms) for name, ms in ((OURS, 50), ("a", 60), ("other", 10))]
+    result = await compared(fakes, *made)
+    fakes.order.clear()
+    for found in await raced(fakes, replace(result, faults={"a": "it broke down"}), "a"):
+        assert found.best == {}
+        assert found.over_best("rate_per_s") is None
+        assert found.as_dict()["rate"] is None
+    assert not fakes.order
+    lines = run_off_lines(await raced(fakes, result, "a"), "peer")
+    assert len(lines) == 4
+    assert all("best peer, a, " in line for line in lines)
+
+
+async def test_an_invalid_round_of_a_run_off_is_left_out(fakes: Fakes) -> None:
+    result = await compared(fakes, fakes.make(OURS, 50), fakes.make("a", 60))
+    opened = fakes.opened.count("a")
+    fakes.disturbed = {("a", opened), *((OURS, opened + 4 + number) for number in range(4))}
+    one, eight = await raced(fakes, result, "a")
+    rate = one.over_best("rate_per_s")
     assert rate is not None
-    assert rate.rounds == 2
-    assert rate.estimate.value == pytest.approx(40 / 50, rel=0.03)
+    assert rate.rounds == PLAN.run_off_rounds - 1
+    assert any(reason.startswith("others") for reason in one.as_dict()["reasons"])
+    assert eight.over_best("rate_per_s") is None
+    assert "8 clients, rate_per_s: no VALID round" in "\n".join(run_off_lines([eight], "peer"))
 
 
 async def test_a_fast_wrong_server_is_out_before_it_is_measured(fakes: Fakes) -> None:
@@ -230,13 +266,12 @@ async def test_a_fast_wrong_server_is_out_before_it_is_measured(fakes: Fakes) ->
     assert "image 1 (corrupt) came back as NotRefused" in result.faults["lax"]
     assert "Dice of 0.9" in result.faults["mask"]
     assert fakes.opened.count("wrong") == 1
-    assert result.ours_over_best(8, "rate_per_s") is None
 
 
 async def test_a_server_that_is_wrong_under_load_does_not_count(fakes: Fakes) -> None:
     fakes.wrong_under_load.add("wrong")
     result = await compared(fakes, fakes.make(OURS, 50), fakes.make("wrong", 5))
-    assert result.ratio_to_ours("wrong", 8, "rate_per_s") is None
+    assert result.ratio("wrong", OURS, 8, "rate_per_s") is None
     point = result.as_dict()["contestants"][1]["points"][0]
     assert point["counted"] == 0
     assert point["rate_per_s"] is None
@@ -244,7 +279,7 @@ async def test_a_server_that_is_wrong_under_load_does_not_count(fakes: Fakes) ->
     invalid = result.as_dict()["invalid"]
     assert len(invalid) == 6
     assert "WrongAnswer" in invalid[0]["reasons"][0]
-    assert "6 runs are INVALID" in peer_lines(result.as_dict())
+    assert "6 runs are INVALID" in peer_lines(result.as_dict())[-1]
 
 
 async def test_a_server_that_loads_after_it_listens_is_waited_for(fakes: Fakes) -> None:
@@ -266,9 +301,11 @@ async def test_who_cannot_be_had_stands_in_the_report(fakes: Fakes, checkout: Pa
     )
     assert "gone" not in fakes.opened
     part = json.loads(json.dumps(result.as_dict(), allow_nan=False))
-    lines = peer_lines(part)
+    best = await run_off(result, ["a", "broken", "gone"], SUBJECT, lambda _: None, run=fakes.run)
+    lines = "\n".join([*peer_lines(part), *run_off_lines(best, "peer")])
+    part["best"] = [one.as_dict() for one in best]
     assert "gone: NOT MEASURED to the end: its environment cannot be made" in lines
-    assert "ours over the best peer, 8 clients: 1.19" in lines
+    assert "ours over the best peer, a, 8 clients, rate_per_s: 1.2" in lines
     whole = document(
         SUBJECT, started="2026-01-01T00:00:00", checkout=checkout, parts={"peers": part}
     )
@@ -278,8 +315,8 @@ async def test_who_cannot_be_had_stands_in_the_report(fakes: Fakes, checkout: Pa
     assert "no such package" in page
     assert "as it comes. package 1.0" in page
     slower = json.loads(json.dumps(whole))
-    for best in slower["peers"]["best_peer"]:
-        best["rate"] = {name: value * 0.8 for name, value in best["rate"].items()}
+    for one in slower["peers"]["best"]:
+        one["rate"] = {name: value * 0.8 for name, value in one["rate"].items()}
     assert [change.figure for change in compare(whole, slower).worse] == [
         "ours over the best peer, 1 clients, rate",
         "ours over the best peer, 8 clients, rate",

@@ -24,7 +24,6 @@ from thyroid_benchmarks.performance_comparisons import (
 
 PEERS = document(
     peers=comparison(
-        "best_peer",
         {1: (1.0, 1.1), 8: (0.96, 0.9)},
         [
             contestant("ours", [point(1, 10.0, 1.0), point(8, 16.0, 1.0)]),
@@ -71,18 +70,24 @@ def test_rounds_that_are_left_are_told_where_some_are_out() -> None:
     fewer = point(8, 14.0, 0.875)
     fewer["ratios"]["rate_per_s"] = ratio(0.875, 0.1, rounds=1)
     ours = contestant("ours", [point(8, 16.0, 1.0)])
-    part = comparison("best_peer", {8: (0.96, 0.9)}, [ours, contestant("other", [fewer])])
-    part["best_peer"][0]["p95"] = ratio(0.9, 0.02, rounds=1)
+    part = comparison({8: (0.96, 0.9)}, [ours, contestant("other", [fewer])])
+    part["best"][0]["p95"] = ratio(0.9, 0.02, rounds=3)
     table = ratios_table(document(peers=part), "peers")
     assert "| 0.875 (0.775 to 0.975), 1 of 2 rounds | 0.875 (0.775 to 0.975) |" in table
-    best = best_table(document(peers=part), "peers", "best_peer")
-    assert "| 0.960 (0.940 to 0.980) | 0.900 (0.880 to 0.920), 1 of 2 rounds |" in best
+    best = best_table(document(peers=part), "peers")
+    assert "| 0.960 (0.940 to 0.980) | quick | 0.900 (0.880 to 0.920), 3 of 4 rounds |" in best
 
 
-def test_the_best_of_each_round() -> None:
-    _, _, one, eight = lines(best_table(PEERS, "peers", "best_peer"))
-    assert one == "| 1 | 1.000 (0.980 to 1.020) | 1.100 (1.080 to 1.120) | 2 of 2 |"
-    assert eight.endswith("| **2 of 3** |")
+def test_the_best_is_named() -> None:
+    part = comparison({1: (1.0, 1.1), 8: (0.96, 0.9)}, [])
+    part["best"][1]["titles"]["p95"] = None
+    part["best"][1]["p95"] = None
+    part["best"][1]["verdicts"][0] = "INVALID"
+    _, _, one, eight = lines(best_table(document(peers=part), "peers"))
+    assert one == (
+        "| 1 | quick | 1.000 (0.980 to 1.020) | quick | 1.100 (1.080 to 1.120) | 8 of 8 |"
+    )
+    assert eight == "| 8 | quick | 0.960 (0.940 to 0.980) | – | – | **7 of 8** |"  # noqa: RUF001
 
 
 def test_settings_name_versions() -> None:

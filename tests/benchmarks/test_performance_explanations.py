@@ -21,6 +21,7 @@ from small_results import (
 )
 from thyroid_benchmarks import performance_explanations as explanations
 from thyroid_benchmarks.performance_targets import target_table
+from thyroid_benchmarks.run_off import RunOff
 
 
 def row(name: str, inference_ms: float, *, counts: bool = True) -> dict[str, Any]:
@@ -93,31 +94,25 @@ def peers() -> dict[str, Any]:
     slow = contestant("slow", [point(1, 7.0, 0.9)])
     tutorial = contestant("tutorial-ensemble", [point(1, 99.0, 2.0)])
     ours = contestant("ours", [point(1, 8.0, 1.0)])
-    return comparison("best_peer", {1: (0.84, 1.2)}, [ours, tutorial, slow, quick, absent])
+    return comparison({1: (0.84, 1.2)}, [ours, tutorial, slow, quick, absent])
 
 
-def test_the_best_peer_is_named_with_its_share_of_the_floor() -> None:
-    text = explanations.of_best(peers(), suite(), 1, "rate_per_s")
-    assert "ours has 8.00 screenings/s, 0.800 of the floor" in text.replace("Ours", "ours")
-    assert "quick, the best by its median, 9.50 screenings/s, 0.950 of the floor" in text
+def test_the_best_is_named_with_its_share_of_the_floor() -> None:
+    (best,) = peers()["best"]
+    text = explanations.of_best(best, suite(), "rate")
+    assert "Ours has 8.00 screenings/s, 0.800 of the floor" in text
+    # 8 / 0.84
+    assert "quick, the best, 9.52 screenings/s, 0.952 of the floor" in text
     assert "110.0 are the steps at work" in text
-    told = "takes 125.0 ms of processor time of our server, and 105.3 ms of quick"
+    told = "takes 125.0 ms of processor time of our server, and 105.0 ms of quick"
     assert told in text
-    tail = explanations.of_best(peers(), document(), 1, "p95_ms")
-    assert tail.startswith("Ours has 500.0 ms, and slow, the best by its median, 500.0 ms")
+    tail = explanations.of_best(best, document(), "p95")
+    assert tail.startswith("Ours has 500.0 ms, and quick, the best, 500.0 ms")
 
 
-def test_only_fixed_layouts_are_compared() -> None:
-    part = comparison(
-        "best_fixed",
-        {1: (0.84, 1.2)},
-        [
-            {**contestant("ours", [point(1, 8.0, 1.0)]), "is_fixed": False},
-            {**contestant("2x2", [point(1, 8.5, 1.1)]), "is_fixed": True},
-            {**contestant("fused", [point(1, 9.9, 1.2)]), "is_fixed": False},
-        ],
-    )
-    assert "2x2, the best by its median" in explanations.of_best(part, suite(), 1, "rate_per_s")
+def test_without_a_best_nothing_is_said_of_one() -> None:
+    nobody = RunOff(1, {}, None).as_dict()
+    assert explanations.of_best(nobody, document(), "rate") == explanations.NOTHING
 
 
 def test_the_tutorials_ensemble_is_set_beside_ours() -> None:
@@ -149,7 +144,7 @@ def test_a_cross_check_gives_its_own_reasons() -> None:
 def test_the_table_explains_what_was_missed_and_nothing_else() -> None:
     text = target_table(
         suite(),
-        document(layouts=comparison("best_fixed", {1: (1.0, 1.0)}, [])),
+        document(layouts=comparison({1: (1.0, 1.0)}, [])),
         document(peers=peers()),
         document(cross_check=checked(100.0, 101.0, agrees=True, reasons=[])),
         document(),
