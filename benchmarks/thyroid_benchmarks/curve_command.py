@@ -23,6 +23,7 @@ from thyroid_benchmarks.machine import (
 )
 from thyroid_server.cores import usable_cores
 from thyroid_training.curve_tables import accuracy_curve_table
+from thyroid_training.curve_variants import describe_variant, variants
 from thyroid_training.plots_curve import draw_accuracy_curve
 
 _FIGURES = CHECKOUT / "docs" / "figures" / "accuracy_curve.json"
@@ -36,13 +37,23 @@ _SEED = 0
     default=_FIGURES,
 )
 @click.option("--rounds", type=click.IntRange(1), default=60, show_default=True)
-def main(*, figures: Path, rounds: int) -> None:
+@click.option(
+    "--also",
+    multiple=True,
+    type=click.Choice(list(variants())),
+    default=("layers_0", "layers_1", "decoder_narrow", "decoder_wide"),
+    show_default=True,
+    help="A TransUNet to time although it was not fitted; may be repeated.",
+)
+def main(*, figures: Path, rounds: int, also: tuple[str, ...]) -> None:
     """Time the networks of FIGURES, write the times into it, draw the picture beside it.
 
     FIGURES is what `thyroid-train curve` wrote; docs/figures/accuracy_curve.json where not given.
     Let the machine be quiet: the share that others take of it is written down too.
     """
     document = json.loads(figures.read_text(encoding="utf-8"))
+    fitted = {row["name"] for row in document["segmentation"]}
+    document["unfitted"] = [describe_variant(name) for name in also if name not in fitted]
     thread_counts = sorted({1, usable_cores()})
     with tempfile.TemporaryDirectory() as folder:
         files = export_variants(document, Path(folder))

@@ -41,7 +41,7 @@ def export_variants(document: Mapping[str, Any], folder: Path) -> dict[str, Path
     """
     torch.manual_seed(0)
     files = {row["name"]: folder / f"{row['name']}.onnx" for row in _rows(document)}
-    for row in document["segmentation"]:
+    for row in _transunets(document):
         network = start_transunet(variants()[row["name"]], None)
         _save(SegmentationGraph(network), contract.TRANSUNET, files[row["name"]])
     for row in document["classification"]:
@@ -143,7 +143,11 @@ def times_document(
 
 
 def _rows(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [*document["segmentation"], *document["classification"]]
+    return [*_transunets(document), *document["classification"]]
+
+
+def _transunets(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*document["segmentation"], *document.get("unfitted", ())]
 
 
 def _resnet18_with_side(side_px: int) -> contract.Model:

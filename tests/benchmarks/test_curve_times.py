@@ -62,6 +62,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return export_variants(DOCUMENT, tmp_path_factory.mktemp("variants"))
 
 
+def test_what_was_not_fitted_is_exported_as_well(tmp_path: Path) -> None:
+    document = {"segmentation": [], "classification": [], "unfitted": [{"name": "layers_0"}]}
+    (run,) = open_variants(export_variants(document, tmp_path), threads=1, seed=0).values()
+    outputs: Any = run()
+    assert outputs[0].shape[1:] == contract.NODULE_PROBABILITY.shape
+
+
 def test_every_network_takes_and_gives_what_is_served(files: dict[str, Path]) -> None:
     assert list(files) == NAMES
     session = onnxruntime.InferenceSession(str(files["side_192"]))
@@ -143,10 +150,14 @@ def test_the_command_adds_times_and_draws(
     figures = tmp_path / "accuracy_curve.json"
     figures.write_text(json.dumps({**DOCUMENT, "times": {"threads": [7]}}))
     result = CliRunner().invoke(
-        curve_command.main, [str(figures), "--rounds", "2"], catch_exceptions=False
+        curve_command.main,
+        [str(figures), "--rounds", "2", "--also", "layers_1", "--also", "side_192"],
+        catch_exceptions=False,
     )
     assert result.exit_code == 0, result.output
     written = json.loads(figures.read_text())
+    (unfitted,) = written.pop("unfitted")  # the other was fitted
+    assert (unfitted["name"], unfitted["transformer_layers"]) == ("layers_1", 1)
     assert {name: part for name, part in written.items() if name != "times"} == DOCUMENT
     times = written["times"]
     assert (times["threads"], times["rounds"]) == ([1, 2], 2)

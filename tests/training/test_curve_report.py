@@ -93,6 +93,16 @@ def test_tables_hold_every_figure_and_mark_the_shipped() -> None:
     assert second[3][3:] == ["–", "20.0 (19.5 to 20.5)", "12.0"]  # noqa: RUF001
 
 
+def test_what_was_not_fitted_has_a_time_and_no_dice() -> None:
+    shape = transunet("decoder_narrow", 160, {"0": 0.7})
+    unfitted = {name: part for name, part in shape.items() if not name.startswith("dice")}
+    document = copy.deepcopy(DOCUMENT) | {"unfitted": [unfitted]}
+    document["times"]["median_ms"]["decoder_narrow"] = {"1": milliseconds(25)}
+    first, _ = cells(accuracy_curve_table(document))
+    assert [row[0] for row in first[2:4]] == ["decoder_narrow", "side_160"]
+    assert first[2][5:] == ["–", "–", "–", "25.0 (24.5 to 25.5)", "–"]  # noqa: RUF001
+
+
 def test_without_times_the_accuracies_stand_alone() -> None:
     first, second = cells(accuracy_curve_table(WITHOUT_TIMES))
     assert {row[-1] for row in (*first[2:], *second[2:])} == {"–"}  # noqa: RUF001

@@ -16,7 +16,13 @@ from thyroid_training import bootstrap
 from thyroid_training.checkpoint import load_classification_graph
 from thyroid_training.cross_validation_report import plain_figures
 from thyroid_training.curve_regions import REGION_SIDES_PX, judge_regions
-from thyroid_training.curve_variants import finished_folds, fit_variant, is_shipped, variants
+from thyroid_training.curve_variants import (
+    describe_variant,
+    finished_folds,
+    fit_variant,
+    is_shipped,
+    variants,
+)
 from thyroid_training.figures_segmentation import (
     ImageResult,
     measure_image,
@@ -24,9 +30,8 @@ from thyroid_training.figures_segmentation import (
 )
 from thyroid_training.fit_segmentation import predict
 from thyroid_training.fold_fits import FoldFits
-from thyroid_training.published_weights import published_name
 from thyroid_training.transunet import TransUNet
-from thyroid_training.transunet_config import SIZES, TransUNetConfig
+from thyroid_training.transunet_config import SIZES
 
 CURVE_FILE = "accuracy_curve.json"
 
@@ -105,7 +110,7 @@ def _variant(fits: FoldFits, out: Path, name: str, folds: list[int]) -> dict[str
     by_fold = {f: judge_variant(fits, fit_variant(fits, name, f, out), f) for f in folds}
     pooled = segmentation_intervals([result for rows in by_fold.values() for result in rows])
     return {
-        **_shape(name, variants()[name]),
+        **describe_variant(name),
         "source": "fitted for this curve",
         "images": sum(len(rows) for rows in by_fold.values()),
         "dice_mean": pooled["dice_mean"],
@@ -141,22 +146,9 @@ def _from_report(fits: FoldFits, folds: list[int], path: Path) -> dict[str, Any]
     name = next(name for name, config in variants().items() if is_shipped(config))
     mean = sum(dices[fold] * count for fold, count in counts.items()) / sum(counts.values())
     return {
-        **_shape(name, variants()[name]),
+        **describe_variant(name),
         "source": path.name,
         "images": sum(counts.values()),
         "dice_mean": {"estimate": mean, "low": None, "high": None},
         "dice_mean_by_fold": {str(fold): dices[fold] for fold in folds},
-    }
-
-
-def _shape(name: str, config: TransUNetConfig) -> dict[str, Any]:
-    parameters = sum(value.numel() for value in TransUNet(config).parameters())
-    return {
-        "name": name,
-        "side_px": config.image_size,
-        "encoder": published_name(config, None),
-        "transformer_layers": config.vit_depth,
-        "decoder_widths": config.decoder_widths,
-        "parameters": parameters,
-        "shipped": is_shipped(config),
     }

@@ -27,9 +27,9 @@ def accuracy_curve_table(document: Document) -> str:
 
 
 def transunet_table(document: Document) -> str:
-    """TransUNet: Dice out of fold, by fold and over those that were fitted."""
-    rows = document["segmentation"]
-    folds = sorted({fold for row in rows for fold in row["dice_mean_by_fold"]})
+    """TransUNet: Dice out of fold, by fold and over those that were fitted; times of all."""
+    rows = [*document["segmentation"], *document.get("unfitted", ())]
+    folds = sorted({fold for row in rows for fold in row.get("dice_mean_by_fold", ())})
     head = [
         *("TransUNet", "input, px", "encoder", "layers", "decoder"),
         *(f"Dice, fold {fold}" for fold in folds),
@@ -43,8 +43,8 @@ def transunet_table(document: Document) -> str:
             row["encoder"] or _NONE,
             str(row["transformer_layers"]),
             ", ".join(map(str, row["decoder_widths"])),
-            *(_number(row["dice_mean_by_fold"].get(fold)) for fold in folds),
-            _interval(row["dice_mean"]),
+            *(_number(row.get("dice_mean_by_fold", {}).get(fold)) for fold in folds),
+            _interval(row["dice_mean"]) if "dice_mean" in row else _NONE,
             *_time_cells(document, row["name"]),
         ]
         for row in sorted(rows, key=lambda row: (row["side_px"], row["name"]))

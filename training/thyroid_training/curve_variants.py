@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from thyroid_training.fold_fits import FoldFits, as_read
 from thyroid_training.protocol import FOLDS
-from thyroid_training.published_weights import start_transunet
+from thyroid_training.published_weights import published_name, start_transunet
 from thyroid_training.recipe import Recipe
 from thyroid_training.runs import Run
 from thyroid_training.stages import StartingWeights, train_segmentation
@@ -34,6 +35,24 @@ def variants() -> dict[str, TransUNetConfig]:
 def is_shipped(config: TransUNetConfig) -> bool:
     """Whether a shape is the shipped network's own."""
     return config == SIZES["compact"]
+
+
+def describe_variant(name: str) -> dict[str, Any]:
+    """Return a variant's shape as the curve's document has it.
+
+    Args:
+        name: A key of `variants()`.
+    """
+    config = variants()[name]
+    return {
+        "name": name,
+        "side_px": config.image_size,
+        "encoder": published_name(config, None),
+        "transformer_layers": config.vit_depth,
+        "decoder_widths": config.decoder_widths,
+        "parameters": sum(value.numel() for value in TransUNet(config).parameters()),
+        "shipped": is_shipped(config),
+    }
 
 
 def fit_variant(fits: FoldFits, name: str, fold: int, out: Path) -> TransUNet:
