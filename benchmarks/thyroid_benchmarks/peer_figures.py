@@ -91,6 +91,12 @@ class PeerRun:
         """Whether its figures may be compared: a figure of an INVALID run may not be cited."""
         return self.measured.verdict.valid
 
+    @property
+    def is_right(self) -> bool:
+        """Whether it served, and every answer was right, be the run VALID or not."""
+        observed, summary = self.measured.observed, self.measured.summary
+        return summary.failed == 0 and summary.screenings > 0 and not observed.faults
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -139,12 +145,23 @@ class Comparison:
             ],
         }
 
-    def figures(self, title: str, clients: int, figure: str) -> dict[int, float]:
-        """Return one figure of a contestant by round; rounds that do not count are left out."""
+    def figures(
+        self, title: str, clients: int, figure: str, *, if_invalid: bool = False
+    ) -> dict[int, float]:
+        """Return one figure of a contestant by round; rounds that do not count are left out.
+
+        Args:
+            title: Whose.
+            clients: With how many clients.
+            figure: Which.
+            if_invalid: Whether INVALID rounds count, too, if all answers were right: to be weighed
+                and not to be cited.
+        """
         found = {
             run.round: _FIGURES[figure](run.measured)
             for run in self.runs
-            if (run.title, run.clients) == (title, clients) and run.counts
+            if (run.title, run.clients) == (title, clients)
+            and (run.counts or (if_invalid and run.is_right))
         }
         return {number: value for number, value in found.items() if value is not None}
 

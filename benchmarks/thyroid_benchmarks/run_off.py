@@ -28,8 +28,8 @@ class RunOff:
 
     Attributes:
         clients: How many.
-        best: The best of the others by `rate_per_s` and by `p95_ms`; without one that has a VALID
-            figure, nobody.
+        best: The best of the others by `rate_per_s` and by `p95_ms`; nobody where that cannot be
+            told.
         comparison: Of ours and the best; None without one.
     """
 
@@ -122,16 +122,21 @@ async def run_off(
 
 
 def _best(comparison: Comparison, rivals: Sequence[str], clients: int) -> dict[str, str]:
+    """Who is the best by its median; nobody where one of INVALID rounds alone might be."""
     best = {}
     for figure, best_of in ((_RATE, max), (_P95, min)):
-        medians = {
-            title: value.value
-            for title in rivals
-            if title not in comparison.faults
-            and (value := spread(list(comparison.figures(title, clients, figure).values())))
-        }
-        if medians:
-            best[figure] = best_of(medians, key=medians.__getitem__)
+        valid, medians = set(), {}
+        for title in rivals:
+            values = comparison.figures(title, clients, figure)
+            if values:
+                valid.add(title)
+            else:
+                values = comparison.figures(title, clients, figure, if_invalid=True)
+            middle = spread(list(values.values()))
+            if middle is not None and title not in comparison.faults:
+                medians[title] = middle.value
+        if medians and (first := best_of(medians, key=medians.__getitem__)) in valid:
+            best[figure] = first
     return best
 
 

@@ -243,6 +243,19 @@ async def test_who_is_out_or_no_rival_is_not_the_best(fakes: Fakes) -> None:
     assert all("best peer, a, " in line for line in lines)
 
 
+async def test_where_the_fastest_has_no_valid_round_nobody_is_the_best(fakes: Fakes) -> None:
+    # Nobody knows how fast "b" is: ours is not set beside the second best in its place.
+    fakes.disturbed = {("b", number) for number in range(3)}
+    made = [fakes.make(name, ms) for name, ms in ((OURS, 50), ("a", 60), ("b", 40))]
+    result = await compared(fakes, *made)
+    assert [one.best for one in await raced(fakes, result, "a", "b")] == [{}, {}]
+    # A slow one is no matter, and one that answers wrongly is none of them.
+    fakes.disturbed = set()
+    fakes.wrong_under_load = {"b"}
+    wrong = await compared(fakes, *made)
+    assert [one.best["rate_per_s"] for one in await raced(fakes, wrong, "a", "b")] == ["a", "a"]
+
+
 async def test_an_invalid_round_of_a_run_off_is_left_out(fakes: Fakes) -> None:
     result = await compared(fakes, fakes.make(OURS, 50), fakes.make("a", 60))
     opened = fakes.opened.count("a")
