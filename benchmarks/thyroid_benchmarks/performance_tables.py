@@ -26,20 +26,16 @@ _COMMIT_DIGITS = 12
 # With these a closed loop is set beside the floor, and its time is divided.
 ALONE, CROWD = "single-stream", "8 clients"
 NETWORKS, PIPELINE = "networks alone", "whole pipeline"
+_PARTS = ("suite", "layouts", "peers", "cross-check", "soak")
 
 
-def origin_table(
-    suite: Document, layouts: Document, peers: Document, cross_check: Document, soak: Document
-) -> str:
-    """Say when, on what and with what each document was measured; once where all say the same."""
-    documents = {
-        "suite": suite,
-        "layouts": layouts,
-        "peers": peers,
-        "cross-check": cross_check,
-        "soak": soak,
-    }
-    facts = {name: _facts(document) for name, document in documents.items()}
+def origin_table(*documents: Document) -> str:
+    """Say when, on what and with what each document was measured; once where all say the same.
+
+    Args:
+        documents: The suite, and in the order of `_PARTS` those that were measured beside it.
+    """
+    facts = {name: _facts(document) for name, document in zip(_PARTS, documents, strict=False)}
     rows = []
     for label in facts["suite"]:
         said = {name: own[label] for name, own in facts.items()}

@@ -197,6 +197,12 @@ def test_origins_stand_once_where_they_agree() -> None:
     assert "peers: 2026-01-02" in rows["begun"]
 
 
+def test_a_suite_alone_says_where_it_comes_from() -> None:
+    rows = {row[""]: row["measured with"] for row in cells(origin_table(document()))}
+    assert rows["begun"].startswith("2026-01-01")
+    assert rows["commit"] == "0123456789ab"
+
+
 @pytest.mark.parametrize("changed", [True, False])
 def test_a_changed_tree_is_no_commit(changed: bool) -> None:
     one = document(commit={"commit": "0123456789abcdef", "changed": changed})
