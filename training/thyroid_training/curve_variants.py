@@ -22,13 +22,15 @@ def variants() -> dict[str, TransUNetConfig]:
     """Shapes by name; each encoder is one whose published weights are installed."""
     shipped = SIZES["compact"]
     sides = (128, 160, 192, 224, 256)
-    narrow, wide = (48, 32, 16), (96, 64, 48)
+    narrow = replace(shipped, bridge_width=64, decoder_widths=(48, 32, 16))
     return {
         **{f"side_{side}": replace(shipped, image_size=side) for side in sides},
         **{f"lite0_side_{side}": replace(COMPACT_LITE0, image_size=side) for side in sides},
         **{f"layers_{depth}": replace(shipped, vit_depth=depth) for depth in (0, 1)},
-        "decoder_narrow": replace(shipped, bridge_width=64, decoder_widths=narrow),
-        "decoder_wide": replace(shipped, bridge_width=128, decoder_widths=wide),
+        "decoder_narrow": narrow,
+        "decoder_wide": replace(shipped, bridge_width=128, decoder_widths=(96, 64, 48)),
+        "narrow_layers_1": replace(narrow, vit_depth=1),
+        "narrow_side_128": replace(narrow, image_size=128),
     }
 
 
