@@ -35,7 +35,8 @@ def origin_table(*documents: Document) -> str:
     Args:
         documents: The suite, and in the order of `_PARTS` those that were measured beside it.
     """
-    facts = {name: _facts(document) for name, document in zip(_PARTS, documents, strict=False)}
+    names = _PARTS[: len(documents)]
+    facts = {name: _facts(document) for name, document in zip(names, documents, strict=True)}
     rows = []
     for label in facts["suite"]:
         said = {name: own[label] for name, own in facts.items()}
